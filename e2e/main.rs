@@ -1,0 +1,222 @@
+//! Runs the scenarios in `scenarios/` against the real binary and sums up what passed.
+//!
+//! The runner talks HTTP, signals and files only and never links the crate under test, so what it
+//! proves is what a client sees. Each run gets its own process and its own data directory, unless
+//! `--url` names a server that is already up. The format of a scenario is in `scenario.rs`.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the runner drives a real process: it owns its clock, its files and its threads"
+)]
+#![allow(clippy::print_stdout, reason = "the report of the runner is its output")]
+
+mod client;
+mod compare;
+mod exchange;
+mod load;
+mod request;
+mod scenario;
+mod server;
+mod steps;
+mod traffic;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+use crate::scenario::{Scenario, Variant};
+use crate::server::{Launch, Server};
+
+/// What a scenario runs on unless it, a variant or `--partitions` says otherwise.
+const DEFAULT_PARTITIONS: u16 = 2;
+
+/// Run logmill's end-to-end scenarios.
+#[derive(Parser)]
+#[command(name = "e2e")]
+struct Args {
+    /// Run only what has this in its name, for example `001` or `005_kill_and_restart`
+    names: Vec<String>,
+    /// Take a name as the whole name of one run
+    #[arg(long)]
+    exact: bool,
+    /// List the runs and stop
+    #[arg(long)]
+    list: bool,
+    /// Use a server that is already up. It must be fresh: customers and keys are the same in each
+    /// run. What needs a restart, a configuration or a fresh directory of its own is skipped
+    #[arg(long)]
+    url: Option<String>,
+    /// Partitions of the servers that a scenario does not give a number itself
+    #[arg(long)]
+    partitions: Option<u16>,
+    /// The binary to test, instead of the one cargo has just built
+    #[arg(long = "binary", visible_alias = "release-binary", value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Flags that cargo and nextest pass to every test; they change nothing here.
+    #[command(flatten)]
+    harness: HarnessFlags,
+}
+
+/// Flags of the standard test harness, accepted so that `cargo test -- --nocapture` works.
+#[derive(clap::Args)]
+struct HarnessFlags {
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    #[arg(long, hide = true)]
+    show_output: bool,
+    #[arg(long, short, hide = true)]
+    quiet: bool,
+    #[arg(long, hide = true)]
+    ignored: bool,
+    #[arg(long, hide = true)]
+    include_ignored: bool,
+    #[arg(long, hide = true)]
+    test_threads: Option<String>,
+    #[arg(long, hide = true)]
+    format: Option<String>,
+    #[arg(long, hide = true)]
+    color: Option<String>,
+}
+
+/// One scenario, as written or in one of its variants.
+struct Run<'a> {
+    name: String,
+    scenario: &'a Scenario,
+    variant: Option<&'a Variant>,
+}
+
+/// How a run ended.
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what the arguments select; `true` if nothing failed.
+fn run(args: &Args) -> Result<bool> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let scenarios = Scenario::load_all(Path::new(folder))?;
+    let runs: Vec<Run<'_>> = scenarios.iter().flat_map(runs_of).filter(|r| args.wants(r)).collect();
+    if args.list {
+        // No scenario is ignored, so a harness that asks for the ignored ones gets none.
+        runs.iter().filter(|_| !args.harness.ignored).for_each(|r| println!("{}: test", r.name));
+        return Ok(true);
+    }
+    if runs.is_empty() {
+        // Not a failure: `cargo test NAME` hands the name of a unit test to this binary too.
+        println!("no scenario has {:?} in its name; `--list` shows them", args.names);
+    }
+    let [mut passed, mut failed, mut skipped] = [0, 0, 0];
+    for run in &runs {
+        match report(args, run) {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed => failed += 1,
+            Outcome::Skipped => skipped += 1,
+        }
+    }
+    let tail = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    println!("{passed} passed, {failed} failed{tail}");
+    Ok(failed == 0)
+}
+
+/// The scenario as written, then each of its variants.
+fn runs_of(scenario: &Scenario) -> impl Iterator<Item = Run<'_>> {
+    let base = Run { name: scenario.name.clone(), scenario, variant: None };
+    let variants = scenario.variants.iter().map(move |variant| Run {
+        name: format!("{}/{}", scenario.name, variant.name),
+        scenario,
+        variant: Some(variant),
+    });
+    std::iter::once(base).chain(variants)
+}
+
+/// Executes one run and prints its line, and everything needed to understand a failure.
+fn report(args: &Args, run: &Run<'_>) -> Outcome {
+    if let Some(reason) = args.reason_to_skip(run) {
+        println!("skipped {:<50} {reason}", run.name);
+        return Outcome::Skipped;
+    }
+    let started = Instant::now();
+    let result = execute(args, run);
+    let seconds = started.elapsed().as_secs_f64();
+    let Err((error, stderr)) = result else {
+        println!("ok      {:<50} {seconds:>6.1} s", run.name);
+        return Outcome::Passed;
+    };
+    println!("FAILED  {:<50} {seconds:>6.1} s", run.name);
+    println!("  {}", run.scenario.title);
+    for line in format!("{error:#}").lines() {
+        println!("  {line}");
+    }
+    if !stderr.is_empty() {
+        println!("  the last lines of the server's stderr:");
+        stderr.iter().for_each(|line| println!("    {line}"));
+    }
+    println!("  run it again: {}", args.command_for(run));
+    Outcome::Failed
+}
+
+/// Starts the server, takes the steps and ends the server; an error comes with its last log lines.
+fn execute(args: &Args, run: &Run<'_>) -> Result<(), (anyhow::Error, Vec<String>)> {
+    let partitions = run.variant.and_then(|v| v.partitions).or(args.partitions);
+    let launch = Launch {
+        binary: args.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_logmill").into()),
+        partitions: partitions.unwrap_or(DEFAULT_PARTITIONS),
+        config: run.scenario.server.config.clone(),
+        url: args.url.clone(),
+    };
+    let mut server = Server::prepare(launch).map_err(|error| (error, Vec::new()))?;
+    let result = server
+        .start()
+        .context("starting the server")
+        .and_then(|()| steps::take_all(run.scenario, run.variant, &mut server))
+        .and_then(|()| server.finish());
+    result.map_err(|error| (error, server.last_log_lines()))
+}
+
+impl Args {
+    fn wants(&self, run: &Run<'_>) -> bool {
+        let fits = |name: &String| match self.exact {
+            true => run.name == *name,
+            false => run.name.contains(name.as_str()),
+        };
+        self.names.is_empty() || self.names.iter().any(fits)
+    }
+
+    fn reason_to_skip(&self, run: &Run<'_>) -> Option<&'static str> {
+        self.url.as_ref()?;
+        match run.variant {
+            Some(_) => Some("a variant needs a fresh data directory; --url has one server"),
+            None => run.scenario.needs_own_server(),
+        }
+    }
+
+    fn command_for(&self, run: &Run<'_>) -> String {
+        let mut command = format!("cargo test --test e2e -- --exact {}", run.name);
+        if let Some(url) = &self.url {
+            command.push_str(&format!(" --url {url}"));
+        }
+        if let Some(partitions) = self.partitions {
+            command.push_str(&format!(" --partitions {partitions}"));
+        }
+        if let Some(binary) = &self.binary {
+            command.push_str(&format!(" --binary {}", binary.display()));
+        }
+        command
+    }
+}

@@ -1,0 +1,243 @@
+//! Owns the process under test: starts it, waits for it, ends it, keeps its last log lines.
+//!
+//! Every wait is bounded, and only the process started here is ever signalled. With `--url` there
+//! is no process, only an address.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::scenario::Signal;
+
+/// From the start of the process to its line on stdout.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// From there to `GET /readyz` 200: recovery happens in between.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a SIGTERM may take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// Lines of stderr that a failure shows.
+const LOG_LINES: usize = 30;
+/// The line on stdout that says where the server listens.
+const LISTENING: &str = "listening on ";
+
+/// What is needed to start the server.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) binary: PathBuf,
+    pub(crate) partitions: u16,
+    pub(crate) config: toml::Table,
+    /// A server that is already up, to be used instead of an own process.
+    pub(crate) url: Option<String>,
+}
+
+/// Where the server listens now. Senders share it and so find the server again after a restart.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target(Arc<RwLock<String>>);
+
+impl Target {
+    pub(crate) fn url(&self) -> String {
+        self.0.read().expect("nobody panics while writing an address").clone()
+    }
+
+    fn set(&self, url: &str) {
+        url.clone_into(&mut self.0.write().expect("nobody panics while reading an address"));
+    }
+}
+
+/// The server under test and its directories.
+pub(crate) struct Server {
+    launch: Launch,
+    target: Target,
+    process: Option<Child>,
+    log: Arc<Mutex<VecDeque<String>>>,
+    /// Data directory, configuration and the copies of log files.
+    home: TempDir,
+}
+
+impl Server {
+    /// Makes the directories; nothing runs yet.
+    pub(crate) fn prepare(launch: Launch) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("logmill-e2e-").tempdir()?;
+        let log = Arc::default();
+        Ok(Self { launch, target: Target::default(), process: None, log, home })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.launch.binary
+    }
+
+    pub(crate) fn partitions(&self) -> u16 {
+        self.launch.partitions
+    }
+
+    /// A directory for files that a step needs.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts the process and waits until it is ready to serve.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        if let Some(url) = &self.launch.url {
+            self.target.set(url.trim_end_matches('/'));
+            return self.wait_until_ready();
+        }
+        let mut child = self.command()?.spawn().context("the binary does not start")?;
+        let stdout = child.stdout.take().context("the process has no stdout")?;
+        let stderr = child.stderr.take().context("the process has no stderr")?;
+        self.process = Some(child);
+        let log = Arc::clone(&self.log);
+        thread::spawn(move || keep_last_lines(stderr, &log));
+        let (sender, address) = mpsc::channel();
+        thread::spawn(move || watch_stdout(stdout, &sender));
+        let Ok(url) = address.recv_timeout(LISTEN_TIMEOUT) else {
+            // Without its stdout a process is about to end; its status says more.
+            thread::sleep(POLL);
+            self.ensure_running()?;
+            bail!("the server did not say on stdout where it listens");
+        };
+        self.target.set(&url);
+        self.wait_until_ready()
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(&self.launch.binary);
+        // The surroundings must not configure the server: no `LOGMILL_*`, no ./logmill.toml.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LOGMILL_") {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(self.home.path());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(self.home.path().join("data"));
+        command.arg("--partitions").arg(self.launch.partitions.to_string());
+        if !self.launch.config.is_empty() {
+            let path = self.home.path().join("e2e.toml");
+            std::fs::write(&path, toml::to_string(&self.launch.config)?)?;
+            command.arg("--config").arg(path);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let client = Client::new(self.target.clone());
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let answer = client.get("/readyz", None, &[]);
+            if matches!(&answer, Ok(answer) if answer.status == 200) {
+                return Ok(());
+            }
+            self.ensure_running().context("before it was ready")?;
+            if Instant::now() >= deadline {
+                let last = answer.map_or_else(|e| format!("{e:#}"), |a| format!("{a}"));
+                bail!("the server was not ready within {READY_TIMEOUT:?}; /readyz: {last}");
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Ends the process. It must still be running: one that ended by itself is a failure.
+    pub(crate) fn stop(&mut self, signal: Signal) -> Result<()> {
+        self.ensure_running()?;
+        let mut child = self.process.take().context("there is no process to stop")?;
+        if signal == Signal::Kill {
+            child.kill()?;
+            child.wait()?;
+            return Ok(());
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = wait_for_exit(&mut child, STOP_TIMEOUT)
+            .with_context(|| format!("after SIGTERM, waiting {STOP_TIMEOUT:?} for the server"))?;
+        ensure!(status.success(), "after SIGTERM the server ended with {status}, not with 0");
+        Ok(())
+    }
+
+    /// Ends the process and starts it again on the same directory.
+    pub(crate) fn restart(&mut self, signal: Signal) -> Result<()> {
+        self.stop(signal)?;
+        self.start().with_context(|| format!("starting again after {signal:?}"))
+    }
+
+    /// The end of a run: a server that still runs must also stop in good order.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        if self.launch.url.is_some() {
+            return Ok(());
+        }
+        self.stop(Signal::Term).context("at the end of the scenario")
+    }
+
+    /// Fails if the process has ended, which nobody but `stop` may make it do.
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
+        match self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
+            Some(status) => bail!("the server ended by itself with {status}"),
+            None => Ok(()),
+        }
+    }
+
+    /// The last lines the server wrote to stderr.
+    pub(crate) fn last_log_lines(&self) -> Vec<String> {
+        let log = self.log.lock().expect("nobody panics while keeping a line");
+        log.iter().cloned().collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // Both fail only if the process is already gone.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// Waits for a process to end by itself; kills it and fails when it takes too long.
+pub(crate) fn wait_for_exit(child: &mut Child, timeout: Duration) -> Result<ExitStatus> {
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(POLL);
+    }
+    child.kill()?;
+    child.wait()?;
+    bail!("the process was still running after {timeout:?}")
+}
+
+/// Reads stdout to its end, so that the process never blocks on a full pipe.
+fn watch_stdout(stdout: impl Read, found: &mpsc::Sender<String>) {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        if let Some(url) = line.strip_prefix(LISTENING) {
+            // The receiver has given up if this fails, and has said so.
+            found.send(url.trim().to_owned()).ok();
+        }
+    }
+}
+
+fn keep_last_lines(stderr: impl Read, log: &Mutex<VecDeque<String>>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut log = log.lock().expect("nobody panics while reading the log");
+        if log.len() == LOG_LINES {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+}

@@ -1,0 +1,211 @@
+//! Admission: every batch takes a permit before its body is read, and gives it back when the
+//! workers have counted it. What does not fit is refused at once; nothing waits in memory.
+//!
+//! One customer cannot crowd out the others (T1): once the server is half full, a customer that
+//! holds more than its share is refused, so that the rest of the room is left to everybody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use crate::ids::CustomerId;
+use crate::limits;
+use crate::telemetry::metrics;
+
+/// How much may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// Batches.
+    pub batches: u64,
+    /// The share of both that a customer keeps when the server is more than half full.
+    pub customer_percent: u64,
+}
+
+/// Why a batch was not admitted. Its key is free (A4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The customer holds its share already.
+    Customer,
+    /// There is no room for anybody.
+    Server,
+}
+
+#[derive(Debug, Default)]
+struct Usage {
+    bytes: u64,
+    batches: u64,
+}
+
+/// Counts what is under way.
+#[derive(Debug)]
+pub struct Admission {
+    limits: AdmissionLimits,
+    bytes: AtomicU64,
+    batches: AtomicU64,
+    /// Only customers that have something under way.
+    customers: DashMap<CustomerId, Usage>,
+}
+
+/// Room for one batch; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    customer: CustomerId,
+    bytes: u64,
+}
+
+impl Admission {
+    /// Nothing is under way yet.
+    #[must_use]
+    pub fn new(limits: AdmissionLimits) -> Arc<Self> {
+        let (bytes, batches) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { limits, bytes, batches, customers: DashMap::new() })
+    }
+
+    /// Takes room for a batch of this many bytes.
+    ///
+    /// # Errors
+    /// [`Full`] says who has to wait: the customer, or everybody.
+    pub fn admit(self: &Arc<Self>, customer: &CustomerId, bytes: u64) -> Result<Permit, Full> {
+        let bytes = bytes + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        self.take(customer, bytes, 1)?;
+        Ok(Permit { admission: Arc::clone(self), customer: customer.clone(), bytes })
+    }
+
+    /// Bytes and batches under way.
+    #[must_use]
+    pub fn inflight(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
+    }
+
+    fn take(&self, customer: &CustomerId, bytes: u64, batches: u64) -> Result<(), Full> {
+        // The entry's lock makes check and update one step for the customer.
+        let mut usage = self.customers.entry(customer.clone()).or_default();
+        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let all_batches = self.batches.fetch_add(batches, Ordering::Relaxed) + batches;
+        let limits = self.limits;
+        let share = |limit: u64| limit / 100 * limits.customer_percent;
+        let over_share = usage.bytes + bytes > share(limits.bytes)
+            || usage.batches + batches > share(limits.batches).max(1);
+        let half_full = all_bytes > limits.bytes / 2 || all_batches > limits.batches / 2;
+        let refused = if half_full && over_share {
+            Full::Customer
+        } else if all_bytes > limits.bytes || all_batches > limits.batches {
+            Full::Server
+        } else {
+            usage.bytes += bytes;
+            usage.batches += batches;
+            drop(usage);
+            metrics::inflight(all_bytes, all_batches);
+            return Ok(());
+        };
+        drop(usage);
+        self.give_back_all(bytes, batches);
+        self.forget_if_idle(customer);
+        Err(refused)
+    }
+
+    fn give_back(&self, customer: &CustomerId, bytes: u64, batches: u64) {
+        if let Some(mut usage) = self.customers.get_mut(customer) {
+            usage.bytes -= bytes;
+            usage.batches -= batches;
+        }
+        self.give_back_all(bytes, batches);
+        self.forget_if_idle(customer);
+    }
+
+    fn give_back_all(&self, bytes: u64, batches: u64) {
+        let all_bytes = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        let all_batches = self.batches.fetch_sub(batches, Ordering::Relaxed) - batches;
+        metrics::inflight(all_bytes, all_batches);
+    }
+
+    fn forget_if_idle(&self, customer: &CustomerId) {
+        self.customers.remove_if(customer, |_, usage| usage.batches == 0);
+    }
+}
+
+impl Permit {
+    /// Whose batch it is for.
+    #[must_use]
+    pub fn customer(&self) -> &CustomerId {
+        &self.customer
+    }
+
+    /// Makes the permit hold this many bytes of body.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no room to grow; the permit stays as it was.
+    pub fn resize(&mut self, bytes: u64) -> Result<(), Full> {
+        let bytes = bytes + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        if bytes > self.bytes {
+            self.admission.take(&self.customer, bytes - self.bytes, 0)?;
+        } else if bytes < self.bytes {
+            self.admission.give_back(&self.customer, self.bytes - bytes, 0);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.give_back(&self.customer, self.bytes, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Arc<Admission> {
+        Admission::new(AdmissionLimits { bytes: 1_000_000, batches: 100, customer_percent: 25 })
+    }
+
+    fn customer(name: &str) -> CustomerId {
+        CustomerId::new(name).expect("valid")
+    }
+
+    #[test]
+    fn permits_come_back() {
+        let admission = admission();
+        let mut permit = admission.admit(&customer("a"), 100_000).expect("room");
+        permit.resize(300_000).expect("room to grow");
+        permit.resize(50_000).expect("smaller is always fine");
+        assert_eq!(admission.inflight().1, 1);
+        drop(permit);
+        assert_eq!(admission.inflight(), (0, 0));
+        assert!(admission.customers.is_empty());
+    }
+
+    /// T1: a customer alone may use more than its share, but never the last half of the room.
+    #[test]
+    fn one_customer_cannot_take_the_room_of_others() {
+        let admission = admission();
+        let mut held = Vec::new();
+        let refused = loop {
+            match admission.admit(&customer("busy"), 10_000) {
+                Ok(permit) => held.push(permit),
+                Err(full) => break full,
+            }
+        };
+        assert_eq!(refused, Full::Customer);
+        assert!(admission.inflight().0 <= 500_000);
+        let other = admission.admit(&customer("other"), 200_000).expect("room for others");
+        drop((held, other));
+        assert_eq!(admission.inflight(), (0, 0));
+    }
+
+    #[test]
+    fn a_full_server_refuses_everybody() {
+        let admission = admission();
+        let hold = |n: u32| admission.admit(&customer(&format!("c{n}")), 240_000);
+        let held: Vec<_> = (0..4).map(|n| hold(n).expect("room")).collect();
+        assert_eq!(hold(9).expect_err("no room"), Full::Server);
+        drop(held);
+        assert!(hold(9).is_ok());
+    }
+}

@@ -1,0 +1,45 @@
+//! Claims: an idempotency key is taken by an atomic create-new of a file name, as
+//! `PUT If-None-Match: *` takes an object's name on S3.
+//!
+//! # Format
+//!
+//! A claim is the name `claims/names/<2 hex>/<32 hex>`, the first 128 bits of blake3 over the
+//! customer and the key, as a hard link onto a *claim page*: a file of 512 KiB, made whole before
+//! it is used, to which the entries of a group are appended before their names are linked.
+//!
+//! ```text
+//! page      header | entry | entry | … | zeros
+//! header    magic "LOGMCLM1" | incarnation | number | server uptime in ms | xxh3-64   (5 × u64)
+//! entry     length u32 | of customer u8 | of key u8 | zero u16 | checksum u64 | group u64
+//!           | entries u32 | windows u32 | claim u128 | content digest u128 | customer | key
+//! ```
+//!
+//! All numbers are little-endian. An entry's checksum is xxh3-64 over what follows it, seeded with
+//! what stands before it and the page's incarnation.
+//!
+//! # Rules
+//!
+//! - The link decides: created means won, whatever memory says. Only the sequencer claims.
+//! - A name that exists is judged by the page it leads to. A page has at most one entry for a
+//!   key: a repeated key is judged without an entry, or goes on another page.
+//! - An entry counts exactly if its group is not after the last group of its incarnation, which
+//!   recovery writes into the store. Another is void (a crash came between claim and sync) and
+//!   its name is replaced.
+//! - Pages and names are made durable by the checkpoint that covers their groups; until then the
+//!   journal has everything, and recovery claims it again, into pages of its own.
+//! - A page is swept whole, oldest first, once its youngest key is past its retention; its file
+//!   goes after the removal of its names is durable. A name that comes back leads to a page that
+//!   still says what it said.
+
+mod page;
+mod probe;
+mod store;
+mod sweep;
+
+#[cfg(test)]
+mod tests;
+
+pub use page::{Claim, Receipt};
+pub use probe::{ProbeError, probe};
+pub use store::{ClaimStore, ClaimSync, Lives, Verdict};
+pub use sweep::{KeyRetention, Swept};

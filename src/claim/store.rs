@@ -1,0 +1,339 @@
+//! Claiming: write the entries, link the names, judge what exists.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::page::{Claim, OpenPage, PageHeader, PageIndex, Receipt};
+use super::sweep::Sweep;
+use crate::disk::{Disk, DiskFile, DiskResult, Layout, LinkOutcome, PageId};
+use crate::ids::{Group, Incarnation};
+use crate::limits;
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key is new and now this batch's.
+    Won,
+    /// The key was taken by a batch of the same content, which got this answer.
+    Duplicate(Receipt),
+    /// The key was taken by a batch of other content (A3).
+    Conflict,
+}
+
+/// The last group of every life that has ended; what tells a claim that counts from a void one.
+pub type Lives = BTreeMap<Incarnation, Group>;
+
+/// A page that is not appended to any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClosedPage {
+    pub(super) header: PageHeader,
+}
+
+/// All claims. Owned by the sequencer, the only claimer.
+pub struct ClaimStore {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) layout: Layout,
+    incarnation: Incarnation,
+    lives: Lives,
+    /// Uptime of the server over its earlier lives.
+    uptime_before: Duration,
+    pub(super) current: Option<OpenPage>,
+    next_page: u64,
+    /// Oldest first.
+    pub(super) closed: VecDeque<ClosedPage>,
+    /// Pages read to judge duplicates, the most recent last.
+    cache: VecDeque<PageIndex>,
+    pub(super) keys_held: u64,
+    pub(super) dirty: ClaimSync,
+    pub(super) sweep: Option<Sweep>,
+}
+
+impl fmt::Debug for ClaimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimStore")
+            .field("incarnation", &self.incarnation)
+            .field("keys_held", &self.keys_held)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What has to be synced so that the claims made since the last checkpoint are durable.
+#[derive(Debug, Default)]
+pub struct ClaimSync {
+    pub(super) pages: BTreeMap<PageId, Arc<dyn DiskFile>>,
+    pub(super) shards: BTreeSet<u8>,
+    /// Pages whose names are all removed; the files go once that is durable.
+    pub(super) condemned: Vec<PageId>,
+}
+
+impl ClaimSync {
+    /// Syncs pages, then names, then removes the pages that are swept.
+    ///
+    /// # Errors
+    /// If the disk fails. IMPORTANT: not to be retried; the process must end.
+    pub fn run(self, disk: &dyn Disk, layout: &Layout) -> DiskResult<()> {
+        for file in self.pages.values() {
+            file.sync_data()?;
+        }
+        for shard in self.shards {
+            disk.sync_dir(&layout.names(shard))?;
+        }
+        for page in self.condemned {
+            disk.remove(&layout.page(page))?;
+        }
+        Ok(())
+    }
+}
+
+impl ClaimStore {
+    /// Opens the claims for one life of the process.
+    ///
+    /// # Errors
+    /// If the directories cannot be read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        incarnation: Incarnation,
+        lives: Lives,
+        uptime_before: Duration,
+    ) -> DiskResult<Self> {
+        let mut closed = Vec::new();
+        let mut keys_held = 0;
+        for name in disk.list(&layout.pages())? {
+            let Some(id) = Layout::parse_page(&name) else { continue };
+            let path = layout.page(id);
+            // One link is the page's own name.
+            keys_held += disk.link_count(&path)?.saturating_sub(1);
+            let header = PageHeader::read(disk.open(&path)?.as_ref())?;
+            // A page that cannot say its age is as old as the server, and is swept last.
+            let created_uptime_ms = header.map_or(u64::MAX, |header| header.created_uptime_ms);
+            closed.push(ClosedPage { header: PageHeader { id, created_uptime_ms } });
+        }
+        closed.sort_by_key(|page| page.header.created_uptime_ms);
+        Ok(Self {
+            disk,
+            layout,
+            incarnation,
+            lives,
+            uptime_before,
+            current: None,
+            next_page: 0,
+            closed: closed.into(),
+            cache: VecDeque::new(),
+            keys_held,
+            dirty: ClaimSync::default(),
+            sweep: None,
+        })
+    }
+
+    /// Claims the keys of a group, in order; what is won counts once the group is synced.
+    ///
+    /// # Errors
+    /// If the disk fails. IMPORTANT: the caller must end the process: some keys may be claimed.
+    pub fn claim(
+        &mut self,
+        claims: &[Claim<'_>],
+        group: Group,
+        uptime: Duration,
+    ) -> DiskResult<Vec<Verdict>> {
+        let mut verdicts = Vec::with_capacity(claims.len());
+        while let Some(first) = claims.get(verdicts.len()) {
+            if self.is_on_current_page(first)
+                && let Some(verdict) = self.judge(first)?
+            {
+                verdicts.push(verdict);
+                continue;
+            }
+            for claim in self.write_entries(&claims[verdicts.len()..], group, uptime)? {
+                verdicts.push(self.link_or_judge(claim)?);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Claims the keys of a group that is in the journal, whoever holds their names: a restarted
+    /// process relies on no byte that it has not itself made durable.
+    ///
+    /// # Errors
+    /// As for [`ClaimStore::claim`].
+    pub fn claim_again(
+        &mut self,
+        claims: &[Claim<'_>],
+        group: Group,
+        uptime: Duration,
+    ) -> DiskResult<()> {
+        let mut rest = claims;
+        while !rest.is_empty() {
+            let written = self.write_entries(rest, group, uptime)?;
+            for claim in written {
+                if self.link(claim.name)? == LinkOutcome::Exists {
+                    self.replace(claim.name)?;
+                }
+            }
+            rest = &rest[written.len()..];
+        }
+        Ok(())
+    }
+
+    /// The oldest life that a page is of.
+    #[must_use]
+    pub fn oldest_incarnation(&self) -> Option<Incarnation> {
+        self.closed.iter().map(|page| page.header.id.incarnation).min()
+    }
+
+    /// Says with which group each earlier life ended; known once replay has ended.
+    pub fn set_lives(&mut self, lives: Lives) {
+        self.lives = lives;
+    }
+
+    /// How many keys are held.
+    #[must_use]
+    pub fn keys_held(&self) -> u64 {
+        self.keys_held
+    }
+
+    /// Uptime of the server over all its lives.
+    #[must_use]
+    pub fn total_uptime(&self, uptime: Duration) -> Duration {
+        self.uptime_before + uptime
+    }
+
+    /// Hands over what a checkpoint has to sync for all groups claimed so far.
+    pub fn take_dirty(&mut self) -> ClaimSync {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Writes the entries of as many of the claims, from the first on, as one page takes.
+    fn write_entries<'c, 'a>(
+        &mut self,
+        claims: &'c [Claim<'a>],
+        group: Group,
+        uptime: Duration,
+    ) -> DiskResult<&'c [Claim<'a>]> {
+        let page = self.page_for(&claims[0], uptime)?;
+        let fitting = &claims[..page.fitting(claims)];
+        page.append(fitting, group)?;
+        let (id, file) = (page.header.id, Arc::clone(&page.file));
+        self.dirty.pages.insert(id, file);
+        Ok(fitting)
+    }
+
+    fn is_on_current_page(&self, claim: &Claim<'_>) -> bool {
+        self.current.as_ref().is_some_and(|page| page.index.contains(claim.name))
+    }
+
+    fn page_for(&mut self, claim: &Claim<'_>, uptime: Duration) -> DiskResult<&mut OpenPage> {
+        let full = |page: &OpenPage| page.fitting(std::slice::from_ref(claim)) == 0;
+        let total = self.total_uptime(uptime);
+        if self.current.as_ref().is_some_and(|page| full(page) || is_old(page, total)) {
+            self.close_page();
+        }
+        if self.current.is_none() {
+            let id = PageId { incarnation: self.incarnation, number: self.next_page };
+            let header = PageHeader { id, created_uptime_ms: millis(total) };
+            self.current = Some(OpenPage::create(self.disk.as_ref(), &self.layout, header)?);
+            self.next_page += 1;
+        }
+        Ok(self.current.as_mut().expect("made just now"))
+    }
+
+    pub(super) fn close_page(&mut self) {
+        if let Some(page) = self.current.take() {
+            self.closed.push_back(ClosedPage { header: page.header });
+            self.remember(page.index);
+        }
+    }
+
+    fn link_or_judge(&mut self, claim: &Claim<'_>) -> DiskResult<Verdict> {
+        if self.link(claim.name)? == LinkOutcome::Created {
+            return Ok(Verdict::Won);
+        }
+        if let Some(verdict) = self.judge(claim)? {
+            return Ok(verdict);
+        }
+        self.replace(claim.name)?;
+        Ok(Verdict::Won)
+    }
+
+    fn link(&mut self, name: u128) -> DiskResult<LinkOutcome> {
+        let page = self.current.as_ref().expect("entries are written before names are linked");
+        let path = self.layout.page(page.header.id);
+        let outcome = self.disk.link(&path, &self.layout.name(name))?;
+        if outcome == LinkOutcome::Created {
+            self.keys_held += 1;
+            self.dirty.shards.insert(Layout::shard(name));
+        }
+        Ok(outcome)
+    }
+
+    /// Takes a name over to the current page.
+    fn replace(&mut self, name: u128) -> DiskResult<()> {
+        self.disk.remove(&self.layout.name(name))?;
+        self.keys_held = self.keys_held.saturating_sub(1);
+        let outcome = self.link(name)?;
+        assert_eq!(outcome, LinkOutcome::Created, "the sequencer is the only claimer");
+        Ok(())
+    }
+
+    /// What the page behind the claim's name says of its key; `None` if there is no such name,
+    /// or the claim behind it is void.
+    fn judge(&mut self, claim: &Claim<'_>) -> DiskResult<Option<Verdict>> {
+        let file = match self.disk.open(&self.layout.name(claim.name)) {
+            Ok(file) => file,
+            Err(error) if error.source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(header) = PageHeader::read(file.as_ref())? else { return Ok(None) };
+        let last_group = self.last_group_of(header.id.incarnation);
+        let page = self.page_index(header.id, file.as_ref())?;
+        let entry = page.find(claim).filter(|entry| entry.group <= last_group);
+        Ok(entry.map(|entry| {
+            if entry.digest == claim.digest {
+                Verdict::Duplicate(entry.receipt)
+            } else {
+                Verdict::Conflict
+            }
+        }))
+    }
+
+    fn last_group_of(&self, incarnation: Incarnation) -> Group {
+        if incarnation == self.incarnation {
+            // What is claimed in this life is answered only after its group's sync.
+            return Group(u64::MAX);
+        }
+        // A life that recovery knows nothing of accepted nothing.
+        self.lives.get(&incarnation).copied().unwrap_or_default()
+    }
+
+    fn page_index(&mut self, id: PageId, file: &dyn DiskFile) -> DiskResult<&PageIndex> {
+        if self.current.as_ref().is_some_and(|page| page.header.id == id) {
+            return Ok(&self.current.as_ref().expect("looked at just now").index);
+        }
+        let index = match self.cache.iter().position(|page| page.id == id) {
+            Some(at) => self.cache.remove(at).expect("found just now"),
+            None => PageIndex::load(file, id)?,
+        };
+        self.remember(index);
+        Ok(self.cache.back().expect("remembered just now"))
+    }
+
+    fn remember(&mut self, index: PageIndex) {
+        if self.cache.len() == limits::CLAIM_PAGE_CACHE_MAX {
+            self.cache.pop_front();
+        }
+        self.cache.push_back(index);
+    }
+}
+
+/// Whether a page must be closed, so that its first key can expire.
+pub(super) fn is_old(page: &OpenPage, total_uptime: Duration) -> bool {
+    let created = Duration::from_millis(page.header.created_uptime_ms);
+    total_uptime >= created.saturating_add(limits::CLAIM_PAGE_AGE_MAX)
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

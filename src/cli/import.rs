@@ -1,0 +1,25 @@
+//! `logmill import`: hands the arguments to [`crate::import`] and its result to the shell.
+
+use std::io::{self, Write};
+
+use super::{Exit, ImportArgs};
+use crate::import::{self, ImportOptions};
+
+/// Imports the logs. Exit code 1 if a line was no access log line, 2 if the import stopped early.
+pub fn run(args: &ImportArgs, out: &mut impl Write) -> Exit {
+    let options = ImportOptions {
+        files: args.files.clone(),
+        customer: args.customer.as_str().to_owned(),
+        url: args.url.clone(),
+        state: args.state.clone(),
+    };
+    let mut err = io::stderr().lock();
+    match import::run(&options, out, &mut err) {
+        Ok(summary) if summary.exit_code() == 0 => Exit::Ok,
+        Ok(_) => Exit::Findings,
+        Err(error) => {
+            writeln!(err, "error: {error}").ok();
+            Exit::Usage
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The command line: what can be asked of the binary, and nothing of how it is done.
+//!
+//! `logmill` without a command serves. Server flags may stand before `serve` or after it, and
+//! before `config`, which then shows what `serve` would run with.
+
+pub mod config;
+pub mod healthcheck;
+pub mod import;
+pub mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use crate::config::Overrides;
+use crate::ids::CustomerId;
+
+const EXAMPLES: &str = "\
+Examples:
+  logmill                                        serve on 127.0.0.1:8080, data in ./data
+  logmill --listen 0.0.0.0:8080 --data-dir /var/lib/logmill
+  logmill import access.log --customer acme      count an access log
+  logmill config show                            every setting and where it comes from
+
+Settings come from flags, then LOGMILL_* variables, then logmill.toml, then the defaults.
+Exit codes: 0 done, 1 done with findings or failed, 2 wrong usage or configuration.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  logmill import access.log --customer acme
+  logmill import access.log.2.gz access.log.1 access.log --customer acme
+  zcat old/*.gz | logmill import - --customer acme --url http://logs.internal:8080
+
+Importing the same file again, grown or rotated, counts its new lines only.
+Exit code 1: a line was not an access log line; each is reported with its number.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  logmill config check
+  logmill --config /etc/logmill.toml config show
+  LOGMILL_LOG_LEVEL=debug logmill config show --json";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  logmill healthcheck
+  logmill healthcheck --url http://127.0.0.1:9000";
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Ok,
+    /// 1: done with findings, or failed.
+    Findings,
+    /// 2: wrong usage or configuration.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Ok => Self::SUCCESS,
+            Exit::Findings => Self::from(1),
+            Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Exact per-minute analytics per customer from HTTP access logs.
+#[derive(Debug, Parser)]
+#[command(name = "logmill", version, after_help = EXAMPLES)]
+struct Cli {
+    /// Configuration file [default: logmill.toml here, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Run the server (the default)
+    Serve(ServerArgs),
+    /// Count access log files through a running server
+    Import(ImportArgs),
+    /// Check or show the configuration
+    #[command(subcommand, after_help = CONFIG_EXAMPLES)]
+    Config(ConfigCommand),
+    /// Ask a running server whether it is alive: exit code 0 if GET /livez answers 200
+    Healthcheck(HealthcheckArgs),
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+struct ServerArgs {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Directory of the data, made if missing [default: data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Partition workers, at most 64; 0 is one per CPU core [default: 0]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u16>,
+
+    /// Start with a damaged journal: lose and report what cannot be read
+    #[arg(long)]
+    repair: bool,
+}
+
+/// `logmill import`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// Access logs in combined or common format, plain or .gz; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Customer that the lines count for
+    #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
+    pub customer: CustomerId,
+
+    /// Server to send to
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(value_parser = server_url)]
+    pub url: String,
+
+    /// File that remembers how far each log was imported
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
+
+/// `logmill config`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Validate the configuration: exit code 2 if a server would not start with it
+    Check,
+    /// Show each effective value and where it comes from
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `logmill healthcheck`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = HEALTHCHECK_EXAMPLES)]
+pub struct HealthcheckArgs {
+    /// Server to ask [default: the configured server.listen, on this machine]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    pub url: Option<String>,
+}
+
+/// What one invocation asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The topmost layer of the configuration.
+    pub overrides: Overrides,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the server.
+    Serve {
+        /// Start although the journal is damaged.
+        repair: bool,
+    },
+    /// Send access logs to a running server.
+    Import(ImportArgs),
+    /// Check or show the configuration.
+    Config(ConfigCommand),
+    /// Ask a running server whether it is alive.
+    Healthcheck(HealthcheckArgs),
+}
+
+/// Reads the command line; the first argument is the name of the program.
+///
+/// `--help` and `--version` come back as errors too: print them with [`clap::Error::print`] and end
+/// with [`clap::Error::exit_code`], which is 0 for those and 2 for wrong usage.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let Cli { config, server, command } = Cli::try_parse_from(args)?;
+    let before = server != ServerArgs::default();
+    let (server, command) = match command {
+        None => {
+            let repair = server.repair;
+            (server, Command::Serve { repair })
+        }
+        Some(Subcommands::Serve(_)) if before => return Err(misplaced("after", "serve")),
+        Some(Subcommands::Serve(server)) => {
+            let repair = server.repair;
+            (server, Command::Serve { repair })
+        }
+        Some(Subcommands::Config(command)) => (server, Command::Config(command)),
+        Some(Subcommands::Import(_)) if before => return Err(misplaced("without", "import")),
+        Some(Subcommands::Import(args)) => (server, Command::Import(args)),
+        Some(Subcommands::Healthcheck(_)) if before => {
+            return Err(misplaced("without", "healthcheck"));
+        }
+        Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
+    };
+    let ServerArgs { listen, data_dir, partitions, repair: _ } = server;
+    Ok(Invocation { overrides: Overrides { config, listen, data_dir, partitions }, command })
+}
+
+fn misplaced(place: &str, command: &str) -> clap::Error {
+    let message = format!(
+        "--listen, --data-dir, --partitions and --repair go {place} the command '{command}'"
+    );
+    Cli::command().error(ErrorKind::ArgumentConflict, message)
+}
+
+/// A server's base address without a trailing slash.
+fn server_url(text: &str) -> Result<String, String> {
+    let uri: ureq::http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+        return Err("write it as http://HOST:PORT".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}

@@ -1,0 +1,87 @@
+//! `logmill serve`: from the configuration to a running service, and to an exit code.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Exit;
+use crate::config::Effective;
+use crate::error::{EngineError, Kind};
+use crate::{service, telemetry};
+
+/// Serves until SIGTERM or SIGINT. Prints the address on `out` once it is bound.
+pub fn run(effective: &Effective, repair: bool, out: &mut impl Write) -> Exit {
+    if let Err(error) = telemetry::logging::init(&effective.config.log) {
+        return fail(&error.into(), None);
+    }
+    for warning in &effective.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit();
+    let served = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("logmill-http")
+        .build()
+        .context("cannot start the runtime")
+        .and_then(|runtime| {
+            let served = runtime.block_on(serve(effective, repair, out));
+            // A recovery that still runs is done again at the next start.
+            runtime.shutdown_background();
+            served
+        });
+    match served {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            let engine = error.chain().find_map(|cause| cause.downcast_ref::<EngineError>());
+            let hint = engine.map(|engine| (engine.kind(), engine.hint()));
+            fail(&error, hint)
+        }
+    }
+}
+
+async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let config = &effective.config;
+    let listener = bind(config.server.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).ok();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    service::run(config, repair, listener, shutdown).await.map_err(anyhow::Error::new)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| EngineError::Listen { address: address.to_string(), source })
+}
+
+/// Lets the process open as many files as it may: many systems start it with 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn fail(error: &anyhow::Error, hint: Option<(Kind, &str)>) -> Exit {
+    let mut stderr = io::stderr().lock();
+    writeln!(stderr, "error: {error:#}").ok();
+    match hint {
+        Some((kind, hint)) => {
+            writeln!(stderr, "hint: {hint}").ok();
+            if kind == Kind::Invalid { Exit::Usage } else { Exit::Findings }
+        }
+        None => Exit::Findings,
+    }
+}

@@ -1,0 +1,163 @@
+//! What values are allowed. Each rule that fails names the key, its value and what would be right.
+
+use std::{fmt, fmt::Display, ops::RangeInclusive, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, DAY, Human, Size};
+use crate::limits;
+
+/// A value that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The dotted key, `limits.body_bytes`.
+    pub key: &'static str,
+    /// The value it has.
+    pub value: String,
+    /// What it must be: `must be from 1KiB to 16MiB`.
+    pub allowed: String,
+}
+
+impl Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}: {}", self.key, self.value, self.allowed)
+    }
+}
+
+impl Config {
+    /// Every rule that the values break; an empty list means that a server can start with them.
+    pub fn validate(&self) -> Vec<Invalid> {
+        let mut rules = Rules::default();
+        self.ranges(&mut rules);
+        self.relations(&mut rules);
+        if self.log.level.trim().is_empty() || EnvFilter::try_new(&self.log.level).is_err() {
+            let allowed = "must be a log filter such as info, debug or info,logmill=debug";
+            rules.broken("log.level", &format!("{:?}", self.log.level), allowed.to_owned());
+        }
+        if self.server.data_dir.as_os_str().is_empty() {
+            rules.broken("server.data_dir", &"\"\"", "must name a directory".to_owned());
+        }
+        rules.broken
+    }
+
+    fn ranges(&self, rules: &mut Rules) {
+        rules.within("server.partitions", self.server.partitions, 0..=limits::PARTITIONS_MAX);
+
+        let timeout = Duration::from_secs(1)..=Duration::from_secs(3600);
+        rules.lasting("http.header_timeout", self.http.header_timeout, timeout.clone());
+        rules.lasting("http.body_timeout", self.http.body_timeout, timeout);
+
+        let body = Size::new(limits::BODY_BYTES_MIN)..=Size::new(limits::BODY_BYTES_MAX);
+        let memory = Size::mib(1)..=Size::gib(64);
+        let disk = Size::mib(1)..=Size::gib(1024);
+        let limits = &self.limits;
+        rules.within("limits.body_bytes", limits.body_bytes, body);
+        rules.within("limits.connections", limits.connections, 1..=65_536);
+        let inflight = Size::new(2 * limits::BODY_BYTES_MIN)..=Size::gib(64);
+        rules.within("limits.inflight_bytes", limits.inflight_bytes, inflight);
+        rules.within("limits.inflight_batches", limits.inflight_batches, 1..=1_000_000);
+        rules.within("limits.customer_share_percent", limits.customer_share_percent, 1..=100);
+        rules.within("limits.journal_bytes", limits.journal_bytes, disk.clone());
+        rules.within("limits.free_bytes", limits.free_bytes, disk);
+        rules.within("limits.paths_per_window", limits.paths_per_window, 1..=1_000_000);
+        rules.within("limits.agents_per_window", limits.agents_per_window, 1..=1_000_000);
+
+        let checkpoint = &self.checkpoint;
+        let interval = Duration::from_millis(100)..=Duration::from_secs(3600);
+        rules.lasting("checkpoint.interval", checkpoint.interval, interval);
+        let pending = Size::kib(64)..=Size::gib(1024);
+        rules.within("checkpoint.journal_bytes", checkpoint.journal_bytes, pending);
+        rules.within("checkpoint.memory_bytes", checkpoint.memory_bytes, memory.clone());
+
+        let keys = &self.idempotency;
+        rules.lasting("idempotency.retention", keys.retention, Duration::from_secs(1)..=365 * DAY);
+        rules.within("idempotency.max_keys", keys.max_keys, 1..=1_000_000_000);
+
+        rules.lasting("windows.grace", self.windows.grace, Duration::ZERO..=30 * DAY);
+        let kept = 2 * DAY..=36_500 * DAY;
+        rules.lasting("retention.minutes", self.retention.minutes, kept.clone());
+        rules.lasting("retention.hours", self.retention.hours, kept);
+        rules.within("store.cache_bytes", self.store.cache_bytes, memory);
+    }
+
+    fn relations(&self, rules: &mut Rules) {
+        let limits = &self.limits;
+        let body = limits.body_bytes.bytes();
+
+        let least = Size::new(body.saturating_mul(2));
+        let rule = format!("must be at least {least}, twice limits.body_bytes");
+        rules.holds(
+            limits.inflight_bytes >= least,
+            "limits.inflight_bytes",
+            limits.inflight_bytes,
+            rule,
+        );
+
+        // A customer whose share is below one body would be told to try again for ever.
+        let percent = u64::from(limits.customer_share_percent);
+        let bytes = limits.inflight_bytes.bytes() / 100 * percent;
+        let batches = u64::from(limits.inflight_batches) * percent / 100;
+        let rule = "its share of limits.inflight_bytes must hold one limits.body_bytes, and its \
+                    share of limits.inflight_batches one batch";
+        rules.holds(
+            bytes >= body && batches >= 1,
+            "limits.customer_share_percent",
+            limits.customer_share_percent,
+            rule.to_owned(),
+        );
+
+        let rule = format!("must be at least {least}, twice limits.body_bytes");
+        rules.holds(
+            limits.journal_bytes >= least,
+            "limits.journal_bytes",
+            limits.journal_bytes,
+            rule,
+        );
+        let rule = format!("must be at most limits.journal_bytes, {}", limits.journal_bytes);
+        rules.holds(
+            self.checkpoint.journal_bytes <= limits.journal_bytes,
+            "checkpoint.journal_bytes",
+            self.checkpoint.journal_bytes,
+            rule,
+        );
+
+        let minutes = Human(self.retention.minutes);
+        let hours = Human(self.retention.hours);
+        let rule = format!("must be at least retention.minutes, {minutes}");
+        rules.holds(hours >= minutes, "retention.hours", hours, rule);
+    }
+}
+
+#[derive(Default)]
+struct Rules {
+    broken: Vec<Invalid>,
+}
+
+impl Rules {
+    fn broken(&mut self, key: &'static str, value: &dyn Display, allowed: String) {
+        self.broken.push(Invalid { key, value: value.to_string(), allowed });
+    }
+
+    fn holds(&mut self, holds: bool, key: &'static str, value: impl Display, allowed: String) {
+        // The range of the same key says it already.
+        let said = self.broken.iter().any(|invalid| invalid.key == key);
+        if !holds && !said {
+            self.broken(key, &value, allowed);
+        }
+    }
+
+    fn within<T>(&mut self, key: &'static str, value: T, range: RangeInclusive<T>)
+    where
+        T: Copy + PartialOrd + Display,
+    {
+        if !range.contains(&value) {
+            let allowed = format!("must be from {} to {}", range.start(), range.end());
+            self.broken(key, &value, allowed);
+        }
+    }
+
+    fn lasting(&mut self, key: &'static str, value: Duration, range: RangeInclusive<Duration>) {
+        let (start, end) = range.into_inner();
+        self.within(key, Human(value), Human(start)..=Human(end));
+    }
+}

@@ -1,0 +1,206 @@
+//! Exact counts by name, sorted: the form in which windows are merged, stored and answered.
+
+use crate::window::Minute;
+
+/// The name that takes what is counted past a window's limit of distinct names.
+///
+/// No path key is called so (they hold a method and a space), and no agent family (they are
+/// product names).
+pub const OTHER: &str = "(other)";
+
+/// Counts by name, each name once, in byte order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(Box<str>, u64)>);
+
+impl Counts {
+    /// Sorts pairs of distinct names and counts.
+    #[must_use]
+    pub fn from_unsorted(mut pairs: Vec<(Box<str>, u64)>) -> Self {
+        pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        debug_assert!(pairs.windows(2).all(|pair| pair[0].0 < pair[1].0), "names must be distinct");
+        Self(pairs)
+    }
+
+    /// Takes pairs that are in order already; `None` if they are not.
+    #[must_use]
+    pub fn from_sorted(pairs: Vec<(Box<str>, u64)>) -> Option<Self> {
+        pairs.windows(2).all(|pair| pair[0].0 < pair[1].0).then_some(Self(pairs))
+    }
+
+    /// The pairs, in byte order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, count)| (name.as_ref(), *count))
+    }
+
+    /// How many names there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The sum over all names.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Adds `more`. Names already there always keep counting; new ones are taken while there are
+    /// fewer than `limit`, and what comes after that counts under [`OTHER`]. Sums stay exact (W2).
+    pub fn merge(&mut self, more: &Counts, limit: usize) {
+        if self.is_empty() && more.len() <= limit {
+            self.0.clone_from(&more.0);
+            return;
+        }
+        let mut room = limit.saturating_sub(self.named());
+        let mut other = 0;
+        let mut merged = Vec::with_capacity(self.len() + more.len());
+        let mut mine = std::mem::take(&mut self.0).into_iter().peekable();
+        for (name, count) in &more.0 {
+            while let Some(pair) = mine.next_if(|pair| pair.0 < *name) {
+                merged.push(pair);
+            }
+            if let Some((name, before)) = mine.next_if(|pair| pair.0 == *name) {
+                merged.push((name, before + count));
+            } else if name.as_ref() == OTHER {
+                other += count;
+            } else if room > 0 {
+                room -= 1;
+                merged.push((name.clone(), *count));
+            } else {
+                other += count;
+            }
+        }
+        merged.extend(mine);
+        self.0 = merged;
+        self.add_other(other);
+    }
+
+    /// Names that count against the limit.
+    fn named(&self) -> usize {
+        self.len() - usize::from(self.position(OTHER).is_ok())
+    }
+
+    fn add_other(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self.position(OTHER) {
+            Ok(at) => self.0[at].1 += count,
+            Err(at) => self.0.insert(at, (OTHER.into(), count)),
+        }
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|pair| pair.0.as_ref().cmp(name))
+    }
+}
+
+/// The single numbers of a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Requests received in the window.
+    pub requests: u64,
+    /// Of these, those that arrived when the window was closed already.
+    pub late: u64,
+    /// Accepted batches that brought such late requests; grows when a final window changes.
+    pub revision: u64,
+}
+
+impl Totals {
+    /// Adds `more`.
+    pub fn merge(&mut self, more: &Totals) {
+        self.requests += more.requests;
+        self.late += more.late;
+        self.revision += more.revision;
+    }
+}
+
+/// Everything that is known of one window.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WindowCounts {
+    /// The single numbers.
+    pub totals: Totals,
+    /// Requests by `METHOD path`.
+    pub paths: Counts,
+    /// Requests by agent family.
+    pub agents: Counts,
+}
+
+/// How many distinct names a window keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Distinct `METHOD path` keys.
+    pub paths: usize,
+    /// Distinct agent families.
+    pub agents: usize,
+}
+
+impl WindowCounts {
+    /// Adds `more` under the limits.
+    pub fn merge(&mut self, more: &WindowCounts, limits: KeyLimits) {
+        self.totals.merge(&more.totals);
+        self.paths.merge(&more.paths, limits.paths);
+        self.agents.merge(&more.agents, limits.agents);
+    }
+
+    /// Whether totals equal the sums over paths and over agents (W2).
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.totals.requests == self.paths.total() && self.totals.requests == self.agents.total()
+    }
+}
+
+/// A window with the time it starts at.
+pub type TimedCounts = (Minute, WindowCounts);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(pairs: &[(&str, u64)]) -> Counts {
+        Counts::from_unsorted(pairs.iter().map(|(name, n)| ((*name).into(), *n)).collect())
+    }
+
+    #[test]
+    fn merging_adds_up_name_by_name() {
+        let mut all = counts(&[("a", 1), ("c", 3)]);
+        all.merge(&counts(&[("b", 2), ("c", 1), ("d", 4)]), 10);
+        assert_eq!(all, counts(&[("a", 1), ("b", 2), ("c", 4), ("d", 4)]));
+    }
+
+    #[test]
+    fn past_the_limit_the_rest_is_exact_in_total() {
+        let mut all = counts(&[("a", 1), ("b", 2)]);
+        all.merge(&counts(&[("(other)", 7), ("b", 1), ("c", 3), ("d", 4)]), 3);
+        assert_eq!(all, counts(&[("(other)", 11), ("a", 1), ("b", 3), ("c", 3)]));
+        all.merge(&counts(&[("a", 1), ("e", 1)]), 3);
+        assert_eq!(all, counts(&[("(other)", 12), ("a", 2), ("b", 3), ("c", 3)]));
+    }
+
+    proptest::proptest! {
+        /// W2: no merge under any limit loses or invents a request.
+        #[test]
+        fn totals_survive_any_limit(
+            parts in proptest::collection::vec(
+                proptest::collection::btree_map("[a-f(]", 1_u64..9, 0..6), 0..6),
+            limit in 0_usize..5,
+        ) {
+            let mut all = Counts::default();
+            let mut sum = 0;
+            for part in parts {
+                let pairs = part.into_iter().map(|(name, n)| (name.into(), n)).collect();
+                let part = Counts::from_unsorted(pairs);
+                sum += part.total();
+                all.merge(&part, limit);
+                assert_eq!(all.total(), sum);
+                assert!(all.named() <= limit);
+            }
+        }
+    }
+}

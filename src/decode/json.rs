@@ -1,0 +1,127 @@
+//! A JSON array of `{"receivedAt","method","path","userAgent"}`; other fields are ignored.
+//!
+//! The good case is one pass that borrows from the body. Only when that fails is the body read
+//! again to say what is wrong with which entries.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{DecodeError, EntryError, rfc3339};
+use crate::entry::{FieldError, LogEntry};
+use crate::limits;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEntry<'a> {
+    #[serde(borrow)]
+    received_at: Cow<'a, str>,
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    #[serde(borrow)]
+    user_agent: Cow<'a, str>,
+}
+
+impl RawEntry<'_> {
+    fn check(&self) -> Result<LogEntry<'_>, FieldError> {
+        let minute = rfc3339::minute(&self.received_at)
+            .map_err(|reason| FieldError::new("receivedAt", reason))?;
+        LogEntry::new(minute, &self.method, &self.path, &self.user_agent)
+    }
+}
+
+/// Hands each entry of the body to `add`, in order.
+///
+/// # Errors
+/// [`DecodeError`] says what the sender has to mend. `add` may have seen some entries by then;
+/// the caller throws away what it made of them.
+pub fn decode(body: &[u8], add: impl FnMut(LogEntry<'_>)) -> Result<(), DecodeError> {
+    // All of the body, so that nobody has to ask what an invalid byte in an ignored field means.
+    let body = std::str::from_utf8(body).map_err(|error| {
+        DecodeError::Syntax(format!("the body is not UTF-8: byte {}", error.valid_up_to()))
+    })?;
+    let mut decoder = serde_json::Deserializer::from_str(body);
+    let fast = Entries(add).deserialize(&mut decoder).and_then(|()| decoder.end());
+    fast.map_err(|first| explain(body, &first))
+}
+
+/// Deserializes an array entry by entry, without keeping any.
+struct Entries<F>(F);
+
+impl<'de, F: FnMut(LogEntry<'_>)> DeserializeSeed<'de> for Entries<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(LogEntry<'_>)> Visitor<'de> for Entries<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array of log entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
+        while let Some(raw) = array.next_element::<RawEntry<'de>>()? {
+            let entry = raw.check().map_err(|error| A::Error::custom(error.reason))?;
+            (self.0)(entry);
+        }
+        Ok(())
+    }
+}
+
+/// Says what is wrong with a body that did not decode.
+fn explain(body: &str, first: &serde_json::Error) -> DecodeError {
+    let entries: Vec<&RawValue> = match serde_json::from_str(body) {
+        Ok(entries) => entries,
+        Err(error) => return DecodeError::Syntax(syntax(&error)),
+    };
+    let mut count = 0;
+    let mut listed = Vec::new();
+    for (index, raw) in entries.iter().enumerate() {
+        if let Err(error) = diagnose(raw.get()) {
+            count += 1;
+            if listed.len() < limits::ENTRY_ERRORS_LISTED_MAX {
+                let field = Some(error.field).filter(|field| !field.is_empty());
+                listed.push(EntryError { index, field, reason: error.reason });
+            }
+        }
+    }
+    if count == 0 {
+        return DecodeError::Syntax(syntax(first));
+    }
+    DecodeError::Entries { count, listed }
+}
+
+fn syntax(error: &serde_json::Error) -> String {
+    format!("the body is not a JSON array of log entries: {error}")
+}
+
+/// What is wrong with one entry, field by field.
+fn diagnose(entry: &str) -> Result<(), FieldError> {
+    const FIELDS: [&str; 4] = ["receivedAt", "method", "path", "userAgent"];
+    let strict = match serde_json::from_str::<RawEntry<'_>>(entry) {
+        Ok(raw) => return raw.check().map(|_| ()),
+        Err(error) => error,
+    };
+    let Ok(fields) = serde_json::from_str::<serde_json::Map<_, _>>(entry) else {
+        return Err(FieldError::new("", "must be a JSON object"));
+    };
+    for field in FIELDS {
+        match fields.get(field) {
+            None => return Err(FieldError::new(field, "is missing")),
+            Some(serde_json::Value::String(_)) => {}
+            Some(_) => return Err(FieldError::new(field, "must be a string")),
+        }
+    }
+    let reason = strict.to_string();
+    let reason = reason.split(" at line").next().unwrap_or_default();
+    Err(FieldError::new("", reason))
+}

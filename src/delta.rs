@@ -1,0 +1,136 @@
+//! What a partition has counted since the last checkpoint.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use crate::counts::{Counts, KeyLimits, OTHER, TimedCounts, Totals, WindowCounts};
+use crate::ids::CustomerId;
+use crate::insight::{NameCount, Summary};
+use crate::names::{NameId, Names};
+use crate::window::{Minute, Span};
+
+/// Counts by (customer, minute), with names stored once for all of them.
+#[derive(Debug, Default)]
+pub struct Delta {
+    names: Names,
+    customers: HashMap<CustomerId, BTreeMap<Minute, WindowDelta>>,
+    /// Distinct (window, name) pairs and windows, to estimate memory.
+    pairs: usize,
+    windows: usize,
+}
+
+#[derive(Debug, Default)]
+struct WindowDelta {
+    totals: Totals,
+    paths: HashMap<NameId, u64>,
+    agents: HashMap<NameId, u64>,
+}
+
+/// About what a hash map takes for one pair, its free slots included.
+const BYTES_PER_PAIR: usize = 32;
+/// About what an empty window takes.
+const BYTES_PER_WINDOW: usize = 320;
+
+impl Delta {
+    /// Adds one partial insight of a batch: the `window`th of its summary.
+    pub fn add(
+        &mut self,
+        customer: &CustomerId,
+        summary: &Summary,
+        window: usize,
+        late: bool,
+        limits: KeyLimits,
+    ) {
+        let partial = &summary.windows[window];
+        let requests = u64::from(partial.requests);
+        let windows = self.customers.entry_ref(customer).or_default();
+        let delta = windows.entry(partial.minute).or_insert_with(|| {
+            self.windows += 1;
+            WindowDelta::default()
+        });
+        delta.totals.merge(&Totals {
+            requests,
+            late: if late { requests } else { 0 },
+            revision: u64::from(late),
+        });
+        let names = &mut self.names;
+        self.pairs += count(&mut delta.paths, &partial.paths, summary, names, limits.paths);
+        self.pairs += count(&mut delta.agents, &partial.agents, summary, names, limits.agents);
+    }
+
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.names.bytes() + self.pairs * BYTES_PER_PAIR + self.windows * BYTES_PER_WINDOW
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.customers.is_empty()
+    }
+
+    /// One customer's minutes within a span, in order of time.
+    #[must_use]
+    pub fn windows_of(&self, customer: &CustomerId, span: Span) -> Vec<TimedCounts> {
+        let Some(windows) = self.customers.get(customer) else { return Vec::new() };
+        windows
+            .range(span.from..span.to.max(span.from))
+            .map(|(minute, delta)| (*minute, self.resolve(delta)))
+            .collect()
+    }
+
+    /// Where everything is, sorted as the store's keys are: by minute, then by customer.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(Minute, &CustomerId)> {
+        let mut keys = Vec::with_capacity(self.windows);
+        for (customer, windows) in &self.customers {
+            keys.extend(windows.keys().map(|minute| (*minute, customer)));
+        }
+        keys.sort_unstable();
+        keys
+    }
+
+    /// What was counted for one customer in one minute.
+    #[must_use]
+    pub fn get(&self, minute: Minute, customer: &CustomerId) -> Option<WindowCounts> {
+        self.customers.get(customer)?.get(&minute).map(|delta| self.resolve(delta))
+    }
+
+    fn resolve(&self, delta: &WindowDelta) -> WindowCounts {
+        let named = |ids: &HashMap<NameId, u64>| {
+            Counts::from_unsorted(
+                ids.iter().map(|(id, n)| (self.names.get(*id).into(), *n)).collect(),
+            )
+        };
+        WindowCounts {
+            totals: delta.totals,
+            paths: named(&delta.paths),
+            agents: named(&delta.agents),
+        }
+    }
+}
+
+/// Adds a batch's counts to a window's; past the limit of names, new ones count under [`OTHER`].
+/// Returns how many names are new in the window.
+fn count(
+    into: &mut HashMap<NameId, u64>,
+    more: &[NameCount],
+    summary: &Summary,
+    names: &mut Names,
+    limit: usize,
+) -> usize {
+    let before = into.len();
+    for (id, requests) in more {
+        let name = summary.names.get(*id);
+        // A full window must not intern what it will not keep: names are what takes memory.
+        let id = match names.find(name) {
+            Some(id) if into.len() < limit || into.contains_key(&id) => id,
+            None if into.len() < limit => names.intern(name),
+            _ => names.intern(OTHER),
+        };
+        *into.entry(id).or_default() += u64::from(*requests);
+    }
+    into.len() - before
+}

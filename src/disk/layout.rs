@@ -1,0 +1,176 @@
+//! The data directory: all paths are built here, so that everybody agrees on the names.
+//!
+//! ```text
+//! LOCK                                  held by the running process
+//! VERSION                               number of this layout
+//! store.redb                            windows, roll-ups, checkpoint position
+//! journal/0000000000000001.segment      group commits since the last checkpoint
+//! journal/spare-0000000000000001        reclaimed segments, kept for reuse
+//! claims/pages/<incarnation>-<n>.page   what was claimed, 4,096 keys to a page
+//! claims/names/<2 hex>/<32 hex>         one link per idempotency key, onto its page
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::Incarnation;
+
+/// Builds every path below one data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+/// Names a claim page: the process life that made it, and a number within that life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageId {
+    /// The life that made the page; no other ever appends to it.
+    pub incarnation: Incarnation,
+    /// Counts from 0 within the life.
+    pub number: u64,
+}
+
+/// Files that are being made carry this prefix until they get their name.
+pub(super) const UNFINISHED_PREFIX: &str = ".new-";
+
+impl Layout {
+    /// The layout below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The data directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file whose lock says that a process runs on this directory.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("LOCK")
+    }
+
+    /// The file that holds the layout's number.
+    #[must_use]
+    pub fn version(&self) -> PathBuf {
+        self.root.join("VERSION")
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store.redb")
+    }
+
+    /// Where a store is made, before it is given its name.
+    #[must_use]
+    pub fn new_store(&self) -> PathBuf {
+        self.root.join(format!("{UNFINISHED_PREFIX}store.redb"))
+    }
+
+    /// Where the journal's segments are.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// A journal segment by its place in the sequence.
+    #[must_use]
+    pub fn segment(&self, sequence: u64) -> PathBuf {
+        self.journal().join(format!("{sequence:016x}.segment"))
+    }
+
+    /// A reclaimed segment, by the place in the sequence it had.
+    #[must_use]
+    pub fn spare(&self, sequence: u64) -> PathBuf {
+        self.journal().join(format!("spare-{sequence:016x}"))
+    }
+
+    /// Where the claim pages are.
+    #[must_use]
+    pub fn pages(&self) -> PathBuf {
+        self.root.join("claims/pages")
+    }
+
+    /// A claim page.
+    #[must_use]
+    pub fn page(&self, id: PageId) -> PathBuf {
+        self.pages().join(format!("{:016x}-{:08x}.page", id.incarnation.0, id.number))
+    }
+
+    /// One of the 256 directories that hold the claims' names.
+    #[must_use]
+    pub fn names(&self, shard: u8) -> PathBuf {
+        self.root.join(format!("claims/names/{shard:02x}"))
+    }
+
+    /// The name of a claim: the hash alone, so that no client byte reaches a path.
+    #[must_use]
+    pub fn name(&self, claim: u128) -> PathBuf {
+        self.names(Self::shard(claim)).join(format!("{claim:032x}"))
+    }
+
+    /// Which of the 256 directories holds a claim's name.
+    #[must_use]
+    pub fn shard(claim: u128) -> u8 {
+        claim.to_be_bytes()[0]
+    }
+
+    /// Two names that no start has used before, to probe the file system with. They count as
+    /// unfinished files if a crash leaves them behind.
+    #[must_use]
+    pub fn probe(&self, random: u64) -> (PathBuf, PathBuf) {
+        let name = |what| self.pages().join(format!("{UNFINISHED_PREFIX}{what}-{random:016x}"));
+        (name("probe"), name("link"))
+    }
+
+    /// The place in the sequence that a segment's file name stands for.
+    #[must_use]
+    pub fn parse_segment(name: &str) -> Option<u64> {
+        parse_hex(name.strip_suffix(".segment")?)
+    }
+
+    /// The number in a spare segment's file name.
+    #[must_use]
+    pub fn parse_spare(name: &str) -> Option<u64> {
+        parse_hex(name.strip_prefix("spare-")?)
+    }
+
+    /// The page that a file name stands for.
+    #[must_use]
+    pub fn parse_page(name: &str) -> Option<PageId> {
+        let (incarnation, number) = name.strip_suffix(".page")?.split_once('-')?;
+        let number = u64::from_str_radix(number, 16).ok()?;
+        Some(PageId { incarnation: Incarnation(parse_hex(incarnation)?), number })
+    }
+
+    /// Whether a file was left behind half made by a process that died.
+    #[must_use]
+    pub fn is_unfinished(name: &str) -> bool {
+        name.starts_with(UNFINISHED_PREFIX)
+    }
+}
+
+fn parse_hex(text: &str) -> Option<u64> {
+    (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back() {
+        let layout = Layout::new("d");
+        let file_name = |path: PathBuf| {
+            path.file_name().and_then(|n| n.to_str()).map(str::to_owned).expect("name")
+        };
+        assert_eq!(Layout::parse_segment(&file_name(layout.segment(77))), Some(77));
+        assert_eq!(Layout::parse_spare(&file_name(layout.spare(77))), Some(77));
+        let id = PageId { incarnation: Incarnation(3), number: 9 };
+        assert_eq!(Layout::parse_page(&file_name(layout.page(id))), Some(id));
+        assert_eq!(Layout::parse_segment("x.segment"), None);
+        let claim = 0xabcd_u128 << 112;
+        assert!(layout.name(claim).starts_with("d/claims/names/ab"));
+    }
+}

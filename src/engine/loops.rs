@@ -1,0 +1,283 @@
+//! The loops around the state machines: receive, step, send, measure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+
+use super::EngineSettings;
+use super::threads::spawn;
+use crate::checkpoint::Checkpointer;
+use crate::claim::Swept;
+use crate::clock::{Clock, Now};
+use crate::disk::DiskResult;
+use crate::error::EngineError;
+use crate::ids::Epoch;
+use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
+use crate::limits;
+use crate::sequencer::{BarrierPlaced, Sequencer, Submission};
+use crate::status::Status;
+use crate::telemetry::metrics;
+use crate::worker::{HandedOver, PartitionWorker, WorkerMessage};
+
+/// How often a loop without messages looks around.
+const TICK: Duration = Duration::from_millis(100);
+/// Without any new data, the server's uptime is made durable this often.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(600);
+
+/// What the sequencer can be told.
+pub(super) enum SequencerMessage {
+    /// Sequence this batch.
+    Submit(Box<Submission>),
+    /// Cut here.
+    Barrier(BarrierRequest),
+}
+
+/// Asks for a barrier in every queue.
+pub(super) struct BarrierRequest {
+    epoch: Epoch,
+    /// Where workers hand over; goes along with the barrier.
+    handed_over: Sender<HandedOver>,
+    /// Where the sequencer tells the cut, and how much journal lies before it.
+    placed: Sender<(BarrierPlaced, u64)>,
+}
+
+/// What the checkpointer can be told.
+pub(super) enum Control {
+    /// Make a last checkpoint, end, and let go of this.
+    Stop(Sender<()>),
+}
+
+/// One partition's loop; ends when nobody can send to it any more.
+pub(super) struct WorkerLoop {
+    pub(super) partition: u16,
+    pub(super) worker: PartitionWorker,
+    pub(super) inbox: Receiver<WorkerMessage>,
+    pub(super) status: Arc<Status>,
+}
+
+impl WorkerLoop {
+    pub(super) fn run(mut self) -> Result<(), EngineError> {
+        let label = metrics::partition_label(self.partition);
+        for message in &self.inbox {
+            let applied = self.worker.step(message);
+            self.status.memory_is(self.partition.into(), self.worker.bytes());
+            if applied.insights > 0 {
+                metrics::applied(label, applied.insights, applied.late);
+            }
+            metrics::queue_depth(label, self.inbox.len());
+        }
+        Ok(())
+    }
+}
+
+/// The sequencer's loop; ends when nobody can send to it any more.
+pub(super) struct SequencerLoop {
+    pub(super) sequencer: Sequencer,
+    pub(super) inbox: Receiver<SequencerMessage>,
+    pub(super) workers: Vec<Sender<WorkerMessage>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) status: Arc<Status>,
+}
+
+impl SequencerLoop {
+    pub(super) fn run(mut self) -> Result<(), EngineError> {
+        metrics::keys(self.sequencer.keys_held());
+        loop {
+            let (group, barrier) = match self.inbox.recv_timeout(TICK) {
+                Ok(first) => self.drain(first),
+                Err(RecvTimeoutError::Timeout) => (Vec::new(), None),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            if !group.is_empty() {
+                self.sequence(group)?;
+            }
+            if let Some(request) = barrier {
+                self.place(&request)?;
+            }
+            let uptime = self.clock.uptime();
+            if let Swept::Some { early: true } = self.sequencer.sweep(uptime)? {
+                metrics::swept_early();
+                tracing::warn!("more keys than idempotency.max_keys: the oldest are forgotten");
+            }
+            metrics::keys(self.sequencer.keys_held());
+        }
+    }
+
+    /// Takes what has come meanwhile, up to a barrier or a full group. There is no timer: while
+    /// one group is synced the next one gathers.
+    fn drain(&self, first: SequencerMessage) -> (Vec<Submission>, Option<BarrierRequest>) {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                SequencerMessage::Barrier(request) => return (group, Some(request)),
+                SequencerMessage::Submit(submission) => {
+                    bytes += submission.body.len() as u64;
+                    group.push(*submission);
+                }
+            }
+            let is_full =
+                bytes >= limits::GROUP_BYTES_MAX || group.len() >= limits::GROUP_BATCHES_MAX;
+            next = if is_full { None } else { self.inbox.try_recv().ok() };
+        }
+        (group, None)
+    }
+
+    fn sequence(&mut self, group: Vec<Submission>) -> Result<(), EngineError> {
+        let now = Now::read(self.clock.as_ref());
+        let clock = Arc::clone(&self.clock);
+        let sequenced = self.sequencer.step(group, now, || clock.uptime())?;
+        self.status.journal_grew(sequenced.journal_bytes);
+        if let Some(took) = sequenced.sync {
+            metrics::synced(sequenced.accepted, took);
+        }
+        for (partition, apply) in sequenced.dispatches {
+            send(&self.workers[usize::from(partition.0)], WorkerMessage::Apply(apply))?;
+        }
+        for (reply, outcome) in sequenced.answers {
+            // A sender that has gone away has its batch counted all the same.
+            reply.send(outcome).ok();
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, request: &BarrierRequest) -> Result<(), EngineError> {
+        for worker in &self.workers {
+            send(worker, WorkerMessage::Barrier(request.epoch, request.handed_over.clone()))?;
+        }
+        let placed = self.sequencer.barrier(self.clock.uptime());
+        request
+            .placed
+            .send((placed, self.status.journal_bytes()))
+            .map_err(|_| gone("logmill-checkpointer"))
+    }
+}
+
+/// The checkpointer's loop.
+pub(super) struct CheckpointLoop {
+    pub(super) checkpointer: Checkpointer,
+    pub(super) settings: EngineSettings,
+    pub(super) epoch: Epoch,
+    pub(super) commands: Receiver<Control>,
+    pub(super) sequencer: Sender<SequencerMessage>,
+    pub(super) workers: Vec<Sender<WorkerMessage>>,
+    pub(super) reclaim: Sender<Vec<Sealed>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) status: Arc<Status>,
+}
+
+impl CheckpointLoop {
+    pub(super) fn run(mut self) -> Result<(), EngineError> {
+        self.status.checkpointed(self.clock.uptime());
+        loop {
+            let stop = match self.commands.recv_timeout(TICK) {
+                Ok(Control::Stop(done)) => Some(done),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let age = self.clock.uptime().saturating_sub(self.status.checkpoint_uptime());
+            metrics::pending(self.status.journal_bytes(), self.status.memory_bytes(), age);
+            if stop.is_some() || self.is_due(age) {
+                self.checkpoint()?;
+            }
+            if stop.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_due(&self, age: Duration) -> bool {
+        let journal_bytes = self.status.journal_bytes();
+        journal_bytes >= self.settings.checkpoint_journal_bytes
+            || self.status.memory_bytes() >= self.settings.checkpoint_memory_bytes
+            || (journal_bytes > 0 && age >= self.settings.checkpoint_interval)
+            || age >= IDLE_CHECKPOINT
+    }
+
+    /// The five steps; see [`crate::checkpoint`].
+    fn checkpoint(&mut self) -> Result<(), EngineError> {
+        let started = self.clock.uptime();
+        let epoch = self.epoch.next();
+        let (handed_over, deltas) = unbounded();
+        let (placed, cut) = bounded(1);
+        let request = BarrierRequest { epoch, handed_over, placed };
+        self.sequencer
+            .send(SequencerMessage::Barrier(request))
+            .map_err(|_| gone("logmill-sequencer"))?;
+        let (mut placed, journal_bytes) = cut.recv().map_err(|_| gone("logmill-sequencer"))?;
+        let deltas: Vec<_> = deltas.iter().map(|handed: HandedOver| handed.delta).collect();
+        if deltas.len() != self.workers.len() {
+            return Err(gone("logmill-worker"));
+        }
+
+        let now = Now::read(self.clock.as_ref());
+        let stats = self.checkpointer.write(epoch, &mut placed, &deltas, None, now)?;
+        self.epoch = epoch;
+        drop(deltas);
+        for worker in &self.workers {
+            send(worker, WorkerMessage::Committed(epoch))?;
+        }
+        self.reclaim.send(placed.sealed).map_err(|_| gone("logmill-keeper"))?;
+
+        let ended = self.clock.uptime();
+        self.status.journal_shrank(journal_bytes);
+        self.status.checkpointed(ended);
+        metrics::checkpointed(ended.saturating_sub(started));
+        tracing::debug!(
+            epoch = epoch.0,
+            group = placed.group.0,
+            windows = stats.windows,
+            rebuilt = stats.rebuilt,
+            expired = stats.expired,
+            took_ms = (ended.saturating_sub(started)).as_secs_f64() * 1e3,
+            "checkpoint"
+        );
+        Ok(())
+    }
+}
+
+/// Where segments come from, and where they go back to.
+type Keeper = (SegmentSource, Sender<Vec<Sealed>>);
+
+/// Starts the thread that always has the next segment ready and takes reclaimed ones back.
+pub(super) fn start_keeper(
+    mut keeper: SegmentKeeper,
+    status: &Arc<Status>,
+) -> Result<Keeper, EngineError> {
+    let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(0);
+    let (reclaim, returned) = bounded::<Vec<Sealed>>(1);
+    spawn("logmill-keeper".to_owned(), status, move || {
+        loop {
+            // A failure is handed out too: who asked for a segment decides what it means.
+            let mut ready = Some(keeper.prepare());
+            while let Some(segment) = ready.take() {
+                select! {
+                    send(hand_out, segment) -> sent => if sent.is_err() { return Ok(()) },
+                    recv(returned) -> segments => match segments {
+                        Ok(segments) => keeper.reclaim(segments)?,
+                        Err(_) => return Ok(()),
+                    },
+                }
+            }
+        }
+    })?;
+    let source = move || {
+        prepared.recv().unwrap_or_else(|_| {
+            let gone = std::io::Error::other("the thread that makes segments has ended");
+            let path = std::path::Path::new("journal");
+            Err(crate::disk::DiskError::new("make a segment in", path, gone))
+        })
+    };
+    Ok((Box::new(source), reclaim))
+}
+
+fn send(worker: &Sender<WorkerMessage>, message: WorkerMessage) -> Result<(), EngineError> {
+    worker.send(message).map_err(|_| gone("logmill-worker"))
+}
+
+/// A queue whose other end is gone: that thread has failed first and said why.
+fn gone(thread: &str) -> EngineError {
+    EngineError::Thread { thread: thread.into(), reason: "its queue is closed".into() }
+}

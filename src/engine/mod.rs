@@ -1,0 +1,184 @@
+//! The running engine: the state machines on their threads, and the queues between them.
+//!
+//! ```text
+//! submit ─► sequencer ─► worker 0 … P-1 ─► checkpointer ─► store
+//!               ▲ └─ segments made ahead by the keeper ◄──────┘ reclaimed
+//! ```
+//!
+//! Every queue is bounded. The loops here carry messages and measure; what is decided is decided
+//! in the state machines, which a simulator can step without any of this.
+
+mod loops;
+mod threads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::checkpoint::Checkpointer;
+use crate::claim::KeyRetention;
+use crate::disk::LockGuard;
+use crate::error::EngineError;
+use crate::ids::CustomerId;
+use crate::journal::{Journal, Rules};
+use crate::limits;
+use crate::recovery::{Recovered, Recovery};
+use crate::sequencer::{Sequencer, Submission};
+use crate::status::{Phase, Status};
+use crate::store::Store;
+use crate::window::Span;
+use crate::worker::{Overlay, OverlayRequest, WorkerMessage};
+use loops::{CheckpointLoop, Control, SequencerLoop, SequencerMessage, WorkerLoop};
+
+/// When checkpoints are made, and how long keys are held.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineSettings {
+    /// A checkpoint is due this long after the last.
+    pub checkpoint_interval: Duration,
+    /// A checkpoint is due when this much journal waits.
+    pub checkpoint_journal_bytes: u64,
+    /// A checkpoint is due when counts take this much memory.
+    pub checkpoint_memory_bytes: u64,
+    /// How long, and how many, idempotency keys are kept.
+    pub keys: KeyRetention,
+}
+
+/// Why a question cannot be answered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the workers did not answer in time")]
+pub struct Busy;
+
+/// The running engine.
+#[derive(Debug)]
+pub struct Engine {
+    sequencer: Sender<SequencerMessage>,
+    workers: Vec<Sender<WorkerMessage>>,
+    control: Sender<Control>,
+    store: Arc<Store>,
+    status: Arc<Status>,
+    /// Last, so that it is let go last.
+    _lock: Box<dyn LockGuard>,
+}
+
+impl Engine {
+    /// Recovers the data directory and starts all threads.
+    ///
+    /// # Errors
+    /// [`EngineError`] says what is in the way.
+    pub fn start(recovery: &Recovery, settings: EngineSettings) -> Result<Self, EngineError> {
+        let recovered = recovery.run()?;
+        let (status, clock) = (Arc::clone(&recovery.status), Arc::clone(&recovery.clock));
+        crate::telemetry::metrics::replayed(status.replay().0);
+        let Recovered { lock, store, claims, keeper, workers, group, epoch, accepted } = recovered;
+
+        let (segments, reclaim) = loops::start_keeper(keeper, &status)?;
+        let journal = Journal::begin(segments, group)?;
+
+        let mut worker_queues = Vec::new();
+        for (partition, worker) in (0..).zip(workers) {
+            let (sender, inbox) = bounded(limits::WORKER_INBOX_MAX);
+            let worker = WorkerLoop { partition, worker, inbox, status: Arc::clone(&status) };
+            let name = format!("logmill-worker-{partition}");
+            threads::spawn(name, &status, move || worker.run())?;
+            worker_queues.push(sender);
+        }
+
+        let rules: Rules = recovery.rules;
+        let sequencer =
+            Sequencer::new(claims, journal, rules, recovery.partitions, settings.keys, accepted);
+        let (sequencer_queue, inbox) = bounded(limits::SEQUENCER_INBOX_MAX);
+        let sequencer = SequencerLoop {
+            sequencer,
+            inbox,
+            workers: worker_queues.clone(),
+            clock: Arc::clone(&clock),
+            status: Arc::clone(&status),
+        };
+        let name = "logmill-sequencer".to_owned();
+        threads::spawn(name, &status, move || sequencer.run())?;
+
+        let (control, commands) = bounded(1);
+        let checkpointer = CheckpointLoop {
+            checkpointer: Checkpointer {
+                disk: Arc::clone(&recovery.disk),
+                layout: recovery.layout.clone(),
+                store: Arc::clone(&store),
+                retention: recovery.retention,
+            },
+            settings,
+            epoch,
+            commands,
+            sequencer: sequencer_queue.clone(),
+            workers: worker_queues.clone(),
+            reclaim,
+            clock,
+            status: Arc::clone(&status),
+        };
+        let name = "logmill-checkpointer".to_owned();
+        threads::spawn(name, &status, move || checkpointer.run())?;
+
+        status.enter(Phase::Running);
+        Ok(Self {
+            sequencer: sequencer_queue,
+            workers: worker_queues,
+            control,
+            store,
+            status,
+            _lock: lock,
+        })
+    }
+
+    /// Hands a batch to the sequencer. From here on it is never cancelled (A4).
+    ///
+    /// # Errors
+    /// The submission, if the inbox is full or the engine has stopped; its key is free.
+    #[expect(clippy::result_large_err, reason = "a refused submission goes back to its owner")]
+    pub fn submit(&self, submission: Submission) -> Result<(), Submission> {
+        self.sequencer.try_send(SequencerMessage::Submit(Box::new(submission))).map_err(|refused| {
+            let (TrySendError::Full(message) | TrySendError::Disconnected(message)) = refused;
+            match message {
+                SequencerMessage::Submit(submission) => *submission,
+                SequencerMessage::Barrier(_) => unreachable!("a submission was sent"),
+            }
+        })
+    }
+
+    /// What the workers hold of a customer's minutes: everything acknowledged before the call
+    /// that may not be in the store yet (Q1). Blocks; not for the reactor's threads.
+    ///
+    /// # Errors
+    /// [`Busy`] if the workers do not answer in time.
+    pub fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+        let (reply, answers): (_, Receiver<Vec<Overlay>>) = bounded(self.workers.len());
+        for worker in &self.workers {
+            let request = OverlayRequest { customer: customer.clone(), span, reply: reply.clone() };
+            worker
+                .send_timeout(WorkerMessage::Overlay(request), limits::QUERY_WAIT_MAX)
+                .map_err(|_| Busy)?;
+        }
+        let mut overlays = Vec::new();
+        for _ in &self.workers {
+            overlays.extend(answers.recv_timeout(limits::QUERY_WAIT_MAX).map_err(|_| Busy)?);
+        }
+        Ok(overlays)
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes a last checkpoint: nothing that was acknowledged needs replay afterwards. Blocks.
+    ///
+    /// The caller has stopped submitting. The threads end when the engine is dropped.
+    pub fn stop(&self) {
+        self.status.enter(Phase::Stopping);
+        let (done, stopped) = bounded(0);
+        if self.control.send(Control::Stop(done)).is_ok() {
+            // Ends without a word when the checkpointer failed; the status says why.
+            stopped.recv_timeout(limits::SHUTDOWN_CHECKPOINT_MAX).ok();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One access-log entry and the rules it must meet, whatever format it came in.
+
+use crate::limits;
+use crate::window::Minute;
+
+/// An entry as a decoder hands it on: checked, trimmed, borrowing from the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEntry<'a> {
+    /// The UTC minute in which the request was received.
+    pub minute: Minute,
+    /// The method as sent; it is counted in upper case.
+    pub method: &'a str,
+    /// The path, with its query string.
+    pub path: &'a str,
+    /// The user agent; may be empty.
+    pub user_agent: &'a str,
+}
+
+/// What is wrong with one field of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name as in the documentation of the format.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl FieldError {
+    /// Says what is wrong with which field.
+    pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
+        Self { field, reason: reason.into() }
+    }
+}
+
+impl<'a> LogEntry<'a> {
+    /// Trims and checks the fields of an entry.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn new(
+        minute: Minute,
+        method: &'a str,
+        path: &'a str,
+        user_agent: &'a str,
+    ) -> Result<Self, FieldError> {
+        Ok(Self {
+            minute,
+            method: check_method(method.trim())?,
+            path: check_path(path.trim())?,
+            user_agent: check_user_agent(user_agent.trim())?,
+        })
+    }
+}
+
+/// A method is a token (RFC 9110, section 5.6.2).
+fn check_method(method: &str) -> Result<&str, FieldError> {
+    let error = |reason: String| Err(FieldError::new("method", reason));
+    if method.is_empty() {
+        return error("must not be empty".into());
+    }
+    let max = limits::METHOD_BYTES_MAX;
+    if method.len() > max {
+        return error(format!("has {} bytes, at most {max} are taken", method.len()));
+    }
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if method.bytes().all(token) {
+        Ok(method)
+    } else {
+        error("must be an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only".into())
+    }
+}
+
+fn check_path(path: &str) -> Result<&str, FieldError> {
+    if path.is_empty() {
+        return Err(FieldError::new("path", "must not be empty"));
+    }
+    check_text("path", path, limits::PATH_BYTES_MAX)
+}
+
+fn check_user_agent(user_agent: &str) -> Result<&str, FieldError> {
+    check_text("userAgent", user_agent, limits::USER_AGENT_BYTES_MAX)
+}
+
+fn check_text<'a>(field: &'static str, text: &'a str, max: usize) -> Result<&'a str, FieldError> {
+    if text.len() > max {
+        let reason = format!("has {} bytes, at most {max} are taken", text.len());
+        return Err(FieldError::new(field, reason));
+    }
+    match text.bytes().find(u8::is_ascii_control) {
+        Some(byte) => Err(FieldError::new(field, format!("holds the control byte 0x{byte:02x}"))),
+        None => Ok(text),
+    }
+}

@@ -1,0 +1,310 @@
+//! `GET /analytics` and `GET /analytics/top`: a customer's windows and most frequent keys.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::problem::{Problem, Type};
+use super::{App, headers};
+use crate::counts::{Counts, TimedCounts};
+use crate::error::EngineError;
+use crate::ids::{AcceptTime, CustomerId};
+use crate::limits;
+use crate::query::{self, QueryError, TopBy};
+use crate::telemetry::metrics;
+use crate::window::{Minute, Span, WindowSize, is_late};
+
+/// Turns for queries: a few run, some wait, more are refused.
+#[derive(Debug)]
+pub struct Turns {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Turns {
+    pub(super) fn new(running: usize, waiting: usize) -> Self {
+        Self { running: Semaphore::new(running), waiting: Semaphore::new(running + waiting) }
+    }
+
+    async fn take(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Problem> {
+        let full = || Problem::new(Type::Overloaded, "too many queries are waiting; try again");
+        let place = self.waiting.try_acquire().map_err(|_| full())?;
+        let turn = tokio::time::timeout(limits::QUERY_WAIT_MAX, self.running.acquire()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or_else(full)?;
+        Ok((place, turn))
+    }
+}
+
+/// Runs blocking work for a query when it is its turn, and answers with what it makes.
+async fn answer<F>(app: &Arc<App>, work: F) -> Result<Response, Problem>
+where
+    F: FnOnce(&App) -> Result<Vec<u8>, Problem> + Send + 'static,
+{
+    let result = async {
+        let _turn = app.queries.take().await?;
+        let shared = Arc::clone(app);
+        tokio::task::spawn_blocking(move || work(&shared)).await.unwrap_or_else(|_| {
+            Err(Problem::new(Type::Unavailable, "the query failed; see the server's log"))
+        })
+    }
+    .await;
+    metrics::query(match &result {
+        Ok(_) => "answered",
+        Err(problem) if problem.kind() == Type::InvalidQuery => "rejected",
+        Err(_) => "overloaded",
+    });
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    result.map(|json| (content_type, json).into_response())
+}
+
+/// A customer's windows within a range.
+pub(super) async fn windows(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let customer = headers::customer(&headers)?;
+    app.answering()?;
+    let parameters = Parameters::parse(query.as_deref(), &["from", "to", "windowSize", "cursor"])?;
+    let size = parameters.window_size()?;
+    let mut span = parameters.span(app.clock.wall(), size)?;
+    if let Some(cursor) = parameters.get("cursor") {
+        span.from = parse_cursor(cursor, size, span)?;
+    }
+    answer(&app, move |app| {
+        let rules = app.settings.rules;
+        let page = query::windows(app.answering()?, &customer, size, span, rules.keys)
+            .map_err(|error| failed(app, error))?;
+        let now = app.clock.wall();
+        let is_final = |start| is_late(Span::of(size, start).to, now, rules.grace);
+        let windows = page
+            .windows
+            .iter()
+            .map(|window| WindowJson::new(&customer, size, window, is_final(window.0)))
+            .collect();
+        let next = page.next.map(|start| cursor(size, start));
+        Ok(to_json(&WindowsJson { windows, next }))
+    })
+    .await
+}
+
+/// A customer's most frequent paths or agents within a range.
+pub(super) async fn top(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let customer = headers::customer(&headers)?;
+    app.answering()?;
+    let parameters = Parameters::parse(query.as_deref(), &["from", "to", "by", "limit"])?;
+    let (by, name) = match parameters.get("by") {
+        None | Some("path") => (TopBy::Path, "path"),
+        Some("userAgent") => (TopBy::UserAgent, "userAgent"),
+        Some(other) => return Err(invalid("by", other, "path or userAgent")),
+    };
+    let limit = parameters.limit()?;
+    let span = parameters.span(app.clock.wall(), WindowSize::Minute)?;
+    answer(&app, move |app| {
+        let top = query::top(app.answering()?, &customer, span, by, limit)
+            .map_err(|error| failed(app, error))?;
+        let listed: u64 = top.rows.iter().map(|(_, requests)| requests).sum();
+        let rows = top.rows.iter();
+        Ok(to_json(&TopJson {
+            customer_id: customer.as_str(),
+            from: span.from.to_string(),
+            to: span.to.to_string(),
+            by: name,
+            requests: top.requests,
+            others: top.requests - listed,
+            top: rows.map(|(key, requests)| TopRow { key, requests: *requests }).collect(),
+        }))
+    })
+    .await
+}
+
+/// A query that failed; a failing store ends the process.
+fn failed(app: &App, error: QueryError) -> Problem {
+    match error {
+        QueryError::Busy(busy) => Problem::new(Type::Overloaded, format!("{busy}; try again")),
+        QueryError::TooManyKeys => {
+            Problem::new(Type::InvalidQuery, format!("{error}; ask for a shorter range"))
+        }
+        QueryError::Store(error) => {
+            let detail = error.to_string();
+            app.status.fail(EngineError::Store(error));
+            Problem::new(Type::Unavailable, detail)
+        }
+    }
+}
+
+/// The query string, decoded.
+struct Parameters(Vec<(String, String)>);
+
+fn invalid(name: &str, value: &str, allowed: &str) -> Problem {
+    Problem::new(Type::InvalidQuery, format!("{name} is {value:?}; it must be {allowed}"))
+}
+
+impl Parameters {
+    /// Takes a query string apart; an unknown or repeated parameter is a mistake, not ignored.
+    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let uri = format!("/?{}", query.unwrap_or_default());
+        let pairs = uri
+            .parse()
+            .ok()
+            .and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())
+            .ok_or_else(|| Problem::new(Type::InvalidQuery, "the query string is malformed"))?
+            .0;
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let detail = format!("there is no parameter {name:?}; known: {}", known.join(", "));
+                return Err(Problem::new(Type::InvalidQuery, detail));
+            }
+            if pairs[..at].iter().any(|(before, _)| before == name) {
+                let detail = format!("the parameter {name} is given more than once");
+                return Err(Problem::new(Type::InvalidQuery, detail));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn window_size(&self) -> Result<WindowSize, Problem> {
+        match self.get("windowSize") {
+            None | Some("minute") => Ok(WindowSize::Minute),
+            Some("hour") => Ok(WindowSize::Hour),
+            Some("day") => Ok(WindowSize::Day),
+            Some(other) => Err(invalid("windowSize", other, "minute, hour or day")),
+        }
+    }
+
+    fn limit(&self) -> Result<usize, Problem> {
+        let Some(text) = self.get("limit") else { return Ok(10) };
+        let allowed = 1..=limits::TOP_ROWS_MAX;
+        text.parse().ok().filter(|limit| allowed.contains(limit)).ok_or_else(|| {
+            invalid("limit", text, &format!("a number from 1 to {}", limits::TOP_ROWS_MAX))
+        })
+    }
+
+    /// The range, half-open. Without `to`, up to the end of the current window; without `from`,
+    /// the last 60 windows.
+    fn span(&self, now: AcceptTime, size: WindowSize) -> Result<Span, Problem> {
+        let time = |name| self.get(name).map(|text| parse_time(name, text)).transpose();
+        let now = Minute(u32::try_from(now.0 / 60_000).unwrap_or(u32::MAX));
+        let to = time("to")?.unwrap_or_else(|| now.floor(size).plus(size.minutes()));
+        let from =
+            time("from")?.unwrap_or_else(|| Minute(to.0.saturating_sub(60 * size.minutes())));
+        if from > to {
+            let detail = format!("from ({from}) is after to ({to})");
+            return Err(Problem::new(Type::InvalidQuery, detail));
+        }
+        Ok(Span { from, to })
+    }
+}
+
+/// The first minute that does not begin before the moment.
+fn parse_time(name: &str, text: &str) -> Result<Minute, Problem> {
+    let form = "RFC 3339 in the years 1970 to 2199, as 2025-12-28T18:03:00Z (write + as %2B)";
+    let refused = || invalid(name, text, form);
+    let moment: jiff::Timestamp = text.parse().map_err(|_| refused())?;
+    let seconds = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    let first_after = 7_258_118_400; // 2200-01-01T00:00:00Z
+    if !(0..=first_after).contains(&seconds) {
+        return Err(refused());
+    }
+    Minute::of_unix_seconds(seconds + 59).ok_or_else(refused)
+}
+
+/// Where the next page begins; opaque to clients.
+fn cursor(size: WindowSize, start: Minute) -> String {
+    format!("{}{:08x}", &size.to_string()[..1], start.0)
+}
+
+fn parse_cursor(text: &str, size: WindowSize, span: Span) -> Result<Minute, Problem> {
+    let digits = text.strip_prefix(&size.to_string()[..1]).filter(|digits| digits.len() == 8);
+    digits
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .map(Minute)
+        .filter(|start| span.contains(*start) && start.floor(size) == *start)
+        .ok_or_else(|| invalid("cursor", text, "the next of an answer to the same query"))
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data is always JSON")
+}
+
+#[derive(Serialize)]
+struct WindowsJson<'a> {
+    windows: Vec<WindowJson<'a>>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WindowJson<'a> {
+    customer_id: &'a str,
+    window_start: String,
+    window_size: WindowSize,
+    requests: u64,
+    late: u64,
+    revision: u64,
+    r#final: bool,
+    #[serde(serialize_with = "as_map")]
+    requests_by_path: &'a Counts,
+    #[serde(serialize_with = "as_map")]
+    requests_by_user_agent: &'a Counts,
+}
+
+impl<'a> WindowJson<'a> {
+    fn new(
+        customer: &'a CustomerId,
+        window_size: WindowSize,
+        (start, window): &'a TimedCounts,
+        is_final: bool,
+    ) -> Self {
+        Self {
+            customer_id: customer.as_str(),
+            window_start: start.to_string(),
+            window_size,
+            requests: window.totals.requests,
+            late: window.totals.late,
+            revision: window.totals.revision,
+            r#final: is_final,
+            requests_by_path: &window.paths,
+            requests_by_user_agent: &window.agents,
+        }
+    }
+}
+
+fn as_map<S: Serializer>(counts: &Counts, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(counts.len()))?;
+    for (name, count) in counts.iter() {
+        map.serialize_entry(name, &count)?;
+    }
+    map.end()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TopJson<'a> {
+    customer_id: &'a str,
+    from: String,
+    to: String,
+    by: &'static str,
+    requests: u64,
+    top: Vec<TopRow<'a>>,
+    others: u64,
+}
+
+#[derive(Serialize)]
+struct TopRow<'a> {
+    key: &'a str,
+    requests: u64,
+}

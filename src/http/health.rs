@@ -1,0 +1,57 @@
+//! `/livez`, `/readyz`, `/version`, `/metrics`: how the process is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::App;
+use super::problem::{Problem, Type};
+
+/// Live: the process works. Anything but 200 means that it should be restarted.
+pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    match app.status.failure() {
+        None => Ok((StatusCode::OK, "ok\n").into_response()),
+        Some(failure) => Err(Problem::new(Type::Unavailable, failure.to_string())),
+    }
+}
+
+/// Ready: recovery is done, the disk takes writes, nothing is poisoned.
+pub(super) async fn ready(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let unready = app.status.unready();
+    let verbose = query.is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")));
+    let (replayed, to_replay) = app.status.replay();
+    let (inflight_bytes, inflight_batches) = app.admission.inflight();
+    let details = json!({
+        "ready": unready.is_none(),
+        "reason": unready.map(crate::status::Unready::reason),
+        "replayedGroups": replayed,
+        "groupsToReplay": to_replay,
+        "journalPendingBytes": app.status.journal_bytes(),
+        "deltaBytes": app.status.memory_bytes(),
+        "inflightBytes": inflight_bytes,
+        "inflightBatches": inflight_batches,
+    });
+    match (unready, verbose) {
+        (None, false) => Ok((StatusCode::OK, "ok\n").into_response()),
+        (None, true) => Ok(Json(details).into_response()),
+        (Some(unready), false) => Err(unready.into()),
+        (Some(unready), true) => Err(Problem::from(unready).with("details", details)),
+    }
+}
+
+pub(super) async fn version() -> Response {
+    let version = json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
+    Json(version).into_response()
+}
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, app.metrics.render()).into_response()
+}

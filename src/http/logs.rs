@@ -1,0 +1,179 @@
+//! `POST /logs`: one batch in, one answer out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::problem::{Problem, Type};
+use super::{App, body, headers};
+use crate::admission::Permit;
+use crate::claim::Receipt;
+use crate::config::OnDuplicate;
+use crate::decode::{self, DecodeError, Format};
+use crate::ids::{ContentDigest, IdempotencyKey, RequestId};
+use crate::insight::Summary;
+use crate::limits;
+use crate::sequencer::{Outcome, Submission};
+use crate::telemetry::metrics;
+
+/// The answer to an accepted batch.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted<'a> {
+    batch_id: &'a str,
+    entries: u32,
+    windows: u32,
+}
+
+impl<'a> Accepted<'a> {
+    fn new(key: &'a IdempotencyKey, receipt: Receipt) -> Self {
+        Self { batch_id: key.as_str(), entries: receipt.entries, windows: receipt.windows }
+    }
+}
+
+/// Takes a batch; the answer leaves when the batch is durable (A1).
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take(&app, request_id, &headers, body).await {
+        Ok(response) => response,
+        Err(problem) => {
+            metrics::batch(match problem.kind() {
+                Type::AlreadyAccepted => metrics::Outcome::Duplicate,
+                Type::KeyReused => metrics::Outcome::Conflict,
+                kind if matches!(kind.status().as_u16(), 429 | 503) => metrics::Outcome::Overloaded,
+                _ => metrics::Outcome::Rejected,
+            });
+            problem.into_response()
+        }
+    }
+}
+
+async fn take(
+    app: &Arc<App>,
+    request_id: RequestId,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let customer = headers::customer(headers)?;
+    let key = headers::idempotency_key(headers)?;
+    let format = headers::format(headers)?;
+    let engine = Arc::clone(app.accepting()?);
+    let limits =
+        body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };
+    let (permit, body) =
+        body::admit_and_read(&app.admission, &customer, headers, body, limits).await?;
+    let decoded = decode(app, format, body, permit).await?;
+    let (entries, bytes) = (decoded.summary.entries, decoded.body.len());
+
+    let (reply, outcome) = oneshot::channel();
+    let submission = Submission {
+        customer,
+        key: key.clone(),
+        digest: decoded.digest,
+        format,
+        request_id,
+        body: decoded.body,
+        summary: decoded.summary,
+        permit: Box::new(decoded.permit),
+        reply,
+    };
+    engine.submit(submission).map_err(|_refused| {
+        Problem::new(Type::Overloaded, "the server has as much under way as it takes; try again")
+    })?;
+    // Without an answer the engine has failed: whether the batch is there, its retry will tell.
+    let outcome = outcome.await.map_err(|_| {
+        let detail = "the server failed before it could answer; send the batch again";
+        Problem::new(Type::Unavailable, detail)
+    })?;
+    if let Outcome::Accepted(_) = outcome {
+        metrics::accepted(entries, bytes);
+    }
+    answer(outcome, &key, app.settings.on_duplicate)
+}
+
+struct Decoded {
+    permit: Permit,
+    body: Bytes,
+    summary: Summary,
+    digest: ContentDigest,
+}
+
+/// Decodes and sums up; long work is done on another thread, so that the reactor never waits.
+async fn decode(
+    app: &Arc<App>,
+    format: Format,
+    body: Bytes,
+    permit: Permit,
+) -> Result<Decoded, Problem> {
+    let decode = move |app: &App, body: &[u8]| {
+        let summary = decode::summarise(format, body, &app.agents)?;
+        Ok::<_, DecodeError>((summary, ContentDigest::of(format.number(), body)))
+    };
+    let decoded = if body.len() <= limits::DECODE_INLINE_BYTES_MAX {
+        decode(app, &body)
+    } else {
+        let _turn = app.decoders.acquire().await.expect("the semaphore is never closed");
+        let (app, body) = (Arc::clone(app), body.clone());
+        tokio::task::spawn_blocking(move || decode(&app, &body))
+            .await
+            .map_err(|_| Problem::new(Type::Unavailable, "decoding failed; see the server's log"))?
+    };
+    let (summary, digest) = decoded.map_err(Problem::from)?;
+    Ok(Decoded { permit, body, summary, digest })
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecodeError::Syntax(_) => Self::new(Type::InvalidJson, detail),
+            DecodeError::Empty => Self::new(Type::EmptyBatch, detail),
+            DecodeError::Entries { listed, .. } => {
+                Self::new(Type::InvalidEntries, detail).with("errors", listed)
+            }
+        }
+    }
+}
+
+fn answer(
+    outcome: Outcome,
+    key: &IdempotencyKey,
+    on_duplicate: OnDuplicate,
+) -> Result<Response, Problem> {
+    match (outcome, on_duplicate) {
+        (Outcome::Accepted(receipt), _) => {
+            Ok((StatusCode::ACCEPTED, Json(Accepted::new(key, receipt))).into_response())
+        }
+        (Outcome::Duplicate(receipt), OnDuplicate::Replay) => {
+            let replayed = [("idempotency-replayed", HeaderValue::from_static("true"))];
+            let accepted = Json(Accepted::new(key, receipt));
+            metrics::batch(metrics::Outcome::Duplicate);
+            Ok((StatusCode::ACCEPTED, replayed, accepted).into_response())
+        }
+        (Outcome::Duplicate(receipt), OnDuplicate::Conflict) => {
+            let detail = "this batch was accepted before and is counted once; do not send it again";
+            Err(Problem::new(Type::AlreadyAccepted, detail)
+                .with("accepted", Accepted::new(key, receipt)))
+        }
+        (Outcome::Conflict, _) => Err(Problem::new(
+            Type::KeyReused,
+            "the idempotency key was used for a batch of other content; nothing was stored: give \
+             each batch a key of its own",
+        )),
+        (Outcome::NoSpace, _) => Err(Problem::new(
+            Type::DiskFull,
+            "the server's disk has no room for the batch; try again when there is space",
+        )),
+    }
+}

@@ -1,0 +1,128 @@
+//! The HTTP edge: requests in, answers out; what they mean is decided further in.
+
+mod analytics;
+mod body;
+mod headers;
+mod health;
+mod logs;
+mod observe;
+pub mod problem;
+mod server;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::config::OnDuplicate;
+use crate::engine::Engine;
+use crate::entropy::Entropy;
+use crate::journal::Rules;
+use crate::limits;
+use crate::status::{Status, Unready};
+use crate::user_agent::AgentCache;
+use problem::{Problem, Type};
+
+pub use server::{ServerSettings, serve};
+
+/// What the handlers need to know.
+#[derive(Debug, Clone, Copy)]
+pub struct AppSettings {
+    /// Largest body of a batch, decompressed.
+    pub body_bytes: u64,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// What a duplicate is answered.
+    pub on_duplicate: OnDuplicate,
+    /// The rules entries are counted by.
+    pub rules: Rules,
+}
+
+/// What all requests share.
+pub struct App {
+    /// Set when recovery is done.
+    pub engine: OnceLock<Arc<Engine>>,
+    /// Where the engine stands.
+    pub status: Arc<Status>,
+    /// Room for batches.
+    pub admission: Arc<Admission>,
+    /// Agent families.
+    pub agents: Arc<AgentCache>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Turns of queries.
+    pub queries: analytics::Turns,
+    /// Turns of decoding, one for each core.
+    pub decoders: tokio::sync::Semaphore,
+    /// What was configured.
+    pub settings: AppSettings,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The engine, if it takes batches now.
+    fn accepting(&self) -> Result<&Arc<Engine>, Problem> {
+        match self.status.unready() {
+            Some(unready) => Err(unready.into()),
+            None => self.engine.get().ok_or_else(|| Unready::Starting.into()),
+        }
+    }
+
+    /// The engine, if it answers queries now.
+    fn answering(&self) -> Result<&Arc<Engine>, Problem> {
+        match self.status.unreadable() {
+            Some(unready) => Err(unready.into()),
+            None => self.engine.get().ok_or_else(|| Unready::Starting.into()),
+        }
+    }
+}
+
+impl From<Unready> for Problem {
+    fn from(unready: Unready) -> Self {
+        let kind = match unready {
+            Unready::DiskFull => Type::DiskFull,
+            Unready::Starting | Unready::Stopping | Unready::Failed => Type::Unavailable,
+            Unready::JournalFull | Unready::MemoryFull => Type::Overloaded,
+        };
+        Self::new(kind, unready.reason())
+    }
+}
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    // The limit on decompressed bytes is inside: it counts what comes out of the decompression.
+    let logs = post(logs::post).layer(RequestDecompressionLayer::new().no_br().no_deflate());
+    Router::new()
+        .route("/logs", logs.layer(axum::middleware::from_fn(headers::check_encoding)))
+        .route("/analytics", get(analytics::windows))
+        .route("/analytics/top", get(analytics::top))
+        .route("/metrics", get(health::metrics))
+        .route("/livez", get(health::live))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/version", get(health::version))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
+        .with_state(app)
+}
+
+/// Room for query turns, as limits.rs says.
+#[must_use]
+pub fn query_turns() -> analytics::Turns {
+    analytics::Turns::new(limits::QUERIES_RUNNING_MAX, limits::QUERIES_WAITING_MAX)
+}

@@ -1,0 +1,203 @@
+//! Refusals as RFC 9457 problem details.
+//!
+//! The type alone decides status and retry: 429 means that this customer's share is used up, 503
+//! that the server is full, starting or stopping; both carry `Retry-After`, and no other code ever
+//! means "try again", because common senders drop a batch for good on any other.
+
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::ids::RequestId;
+use crate::limits;
+
+/// What kind of refusal it is; the name is stable and part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// `x-customer-id` is not there.
+    MissingCustomerId,
+    /// `x-customer-id` breaks a rule.
+    InvalidCustomerId,
+    /// `idempotency-key` is not there.
+    MissingIdempotencyKey,
+    /// `idempotency-key` breaks a rule.
+    InvalidIdempotencyKey,
+    /// The body is of a type that is not taken.
+    UnsupportedContentType,
+    /// The body is encoded in a way that is not taken.
+    UnsupportedContentEncoding,
+    /// The body is not encoded as it says, or breaks off.
+    InvalidEncoding,
+    /// The body broke off.
+    IncompleteBody,
+    /// The body is larger than `limits.body_bytes`.
+    BodyTooLarge,
+    /// The body did not arrive within `http.body_timeout`.
+    BodyTimeout,
+    /// The body is not JSON, or not an array.
+    InvalidJson,
+    /// Entries break a rule.
+    InvalidEntries,
+    /// There are no entries.
+    EmptyBatch,
+    /// The key was accepted before with the same content.
+    AlreadyAccepted,
+    /// The key was accepted before with other content.
+    KeyReused,
+    /// The customer's share of the server is used up.
+    CustomerShareExceeded,
+    /// The server is full.
+    Overloaded,
+    /// The disk is full.
+    DiskFull,
+    /// The server is starting, stopping or has failed.
+    Unavailable,
+    /// The query cannot be understood.
+    InvalidQuery,
+    /// There is no such route.
+    NotFound,
+    /// The route does not take this method.
+    MethodNotAllowed,
+}
+
+impl Type {
+    /// Status, name and title.
+    fn facts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MissingCustomerId => (400, "missing-customer-id", "Customer id is missing"),
+            Self::InvalidCustomerId => (400, "invalid-customer-id", "Customer id is invalid"),
+            Self::MissingIdempotencyKey => {
+                (400, "missing-idempotency-key", "Idempotency key is missing")
+            }
+            Self::InvalidIdempotencyKey => {
+                (400, "invalid-idempotency-key", "Idempotency key is invalid")
+            }
+            Self::UnsupportedContentType => {
+                (415, "unsupported-content-type", "Content type is not taken")
+            }
+            Self::UnsupportedContentEncoding => {
+                (415, "unsupported-content-encoding", "Content encoding is not taken")
+            }
+            Self::InvalidEncoding => (400, "invalid-encoding", "Body cannot be decompressed"),
+            Self::IncompleteBody => (400, "incomplete-body", "Body broke off"),
+            Self::BodyTooLarge => (413, "body-too-large", "Body is too large"),
+            Self::BodyTimeout => (503, "body-timeout", "Body did not arrive in time"),
+            Self::InvalidJson => (400, "invalid-json", "Body is not a JSON array"),
+            Self::InvalidEntries => (400, "invalid-entries", "Entries are invalid"),
+            Self::EmptyBatch => (400, "empty-batch", "Batch is empty"),
+            Self::AlreadyAccepted => (409, "batch-already-accepted", "Batch was already accepted"),
+            Self::KeyReused => {
+                (422, "idempotency-key-reused", "Idempotency key was used for other content")
+            }
+            Self::CustomerShareExceeded => {
+                (429, "customer-share-exceeded", "Customer's share is used up")
+            }
+            Self::Overloaded => (503, "overloaded", "Server is full"),
+            Self::DiskFull => (503, "disk-full", "Disk is full"),
+            Self::Unavailable => (503, "unavailable", "Server is not available"),
+            Self::InvalidQuery => (400, "invalid-query", "Query is invalid"),
+            Self::NotFound => (404, "not-found", "Route does not exist"),
+            Self::MethodNotAllowed => (405, "method-not-allowed", "Method is not allowed"),
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.facts().0).expect("the table holds valid codes")
+    }
+
+    /// The last part of the type's URI.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.facts().1
+    }
+}
+
+/// A refusal.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    kind: Type,
+    detail: String,
+    /// Members beside the standard ones. Boxed: a refusal is the rare case of a result.
+    more: Box<Map<String, Value>>,
+}
+
+impl Problem {
+    /// Says what is wrong and what to do.
+    pub fn new(kind: Type, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), more: Box::default() }
+    }
+
+    /// Adds a member.
+    ///
+    /// # Panics
+    /// If the value cannot be JSON.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("members are plain data");
+        self.more.insert(member.to_owned(), value);
+        self
+    }
+
+    /// What kind of refusal it is.
+    #[must_use]
+    pub fn kind(&self) -> Type {
+        self.kind
+    }
+
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The answer, once the request has its id.
+    #[must_use]
+    pub fn render(self, request: &RequestId) -> Response {
+        let (status, name, title) = self.kind.facts();
+        let mut members = Map::new();
+        members.insert("type".into(), json!(format!("/problems/{name}")));
+        members.insert("title".into(), json!(title));
+        members.insert("status".into(), json!(status));
+        members.insert("detail".into(), json!(self.detail));
+        members.insert("requestId".into(), json!(request.as_str()));
+        members.extend(*self.more);
+        let mut response = (self.kind.status(), Json(members)).into_response();
+        let headers = response.headers_mut();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, content_type);
+        if matches!(status, 429 | 503) {
+            headers.insert(header::RETRY_AFTER, limits::RETRY_AFTER_SECONDS.into());
+        }
+        if status == 415 {
+            headers.insert("accept-post", HeaderValue::from_static("application/json"));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+        }
+        response
+    }
+}
+
+/// Carries the problem in the response's extensions to [`super::observe`], which knows the
+/// request's id and renders it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    let routes = "POST /logs, GET /analytics, /analytics/top, /metrics, /livez, /readyz, /healthz \
+                  and /version";
+    Problem::new(Type::NotFound, format!("there is no {}; the routes are {routes}", uri.path()))
+}
+
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail =
+        format!("{} does not take {method}; the Allow header says what it takes", uri.path());
+    Problem::new(Type::MethodNotAllowed, detail)
+}

@@ -1,0 +1,78 @@
+//! Connections: accepted up to a limit, timed, and let end when the server stops.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::limits;
+use crate::telemetry::metrics;
+
+/// How connections are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerSettings {
+    /// Open connections; further ones wait in the operating system's queue.
+    pub connections: usize,
+    /// How long the head of a request may take to arrive, and a connection may be idle.
+    pub header_timeout: Duration,
+}
+
+/// Serves until `shutdown` is done, then lets requests that are under way end, within
+/// [`crate::limits::SHUTDOWN_REQUESTS_MAX`].
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()>,
+) {
+    let slots = Arc::new(Semaphore::new(settings.connections));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX);
+    loop {
+        let accept = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("never closed");
+            (listener.accept().await, slot)
+        };
+        let (accepted, slot) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: nothing is gained by asking again at once.
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for the client's acknowledgement of earlier ones.
+        stream.set_nodelay(true).ok();
+        let service = TowerToHyperService::new(router.clone());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            metrics::connections(1.0);
+            if let Err(error) = connection.await {
+                // The client's doing: broken off, timed out or no HTTP.
+                tracing::debug!(%error, "connection ended");
+            }
+            metrics::connections(-1.0);
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits::SHUTDOWN_REQUESTS_MAX, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time; their connections are cut");
+    }
+}

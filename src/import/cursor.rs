@@ -1,0 +1,267 @@
+//! The state file: how far each log was imported, so that no line is ever counted twice.
+//!
+//! Owns the file, its lock and its durability. A log is known by a fingerprint: the blake3 of its
+//! first bytes, up to 4,096, of the decompressed content; neither name nor inode matters, so a log
+//! that was renamed, compressed or has grown goes on where it stopped.
+//!
+//! **Format**: one JSON object, `{"version": 1, "logs": [Cursor, …]}`, rewritten whole: temporary
+//! file in the same directory, synced, renamed over, directory synced. A crash leaves the old file
+//! or the new one. The lock is `flock` on a sibling `<name>.lock`, because the rename replaces the
+//! file itself; the kernel frees it with the process.
+//!
+//! **Write rule**: a batch is sent only after its range and key stand in the file as `pending`. A
+//! pending batch is sent again, the same range under the same key, before anything else of that
+//! log; the server answers 202 or "already accepted", and either way it is counted once. An
+//! acknowledged range reaches the file with the next write: a crash before it repeats one batch
+//! under its key.
+//!
+//! **Limits**: two logs whose first imported bytes are equal are taken for one, and a log whose
+//! beginning was edited for a new one. The server forgets keys after its `idempotency.retention`
+//! (7 days): an interrupted import should be run again before that. [`crate::limits::IMPORT_LOGS_MAX`] logs; then the
+//! import refuses instead of forgetting one.
+
+#![allow(clippy::disallowed_methods, reason = "the import client owns its state file")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::ImportError;
+use super::source::PREFIX_BYTES;
+use crate::limits;
+
+const VERSION: u32 = 1;
+/// Lengths at which the beginning of a log is remembered as well, so that a copy shorter than its
+/// fingerprint is not taken for a new log.
+const STEPS: [usize; 3] = [128, 512, 2_048];
+
+/// The state file, locked for as long as this lives.
+pub(super) struct StateFile {
+    path: PathBuf,
+    state: State,
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    version: u32,
+    logs: Vec<Cursor>,
+}
+
+/// How far one log was imported to one server for one customer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub(super) url: String,
+    pub(super) customer: String,
+    /// The log's name when it was last imported; only for messages.
+    pub(super) name: String,
+    /// The fingerprint at the first import. Keys are made of it, so it never changes.
+    pub(super) origin: Fingerprint,
+    /// The longest fingerprint seen since; it tells logs apart that begin alike.
+    known: Fingerprint,
+    /// Fingerprints of its first bytes, shorter than `known`, ascending.
+    steps: Vec<Fingerprint>,
+    /// Offset up to which the server has acknowledged everything.
+    pub(super) end: u64,
+    /// Lines before `end`, to number those behind it.
+    pub(super) lines: u64,
+    /// Whether `end` lies inside a line that was counted before its end was written.
+    pub(super) inside_line: bool,
+    /// Whether the last line had the user agent that "combined" has and "common" has not.
+    pub(super) combined: bool,
+    /// The batch that may or may not have reached the server.
+    pub(super) pending: Option<Pending>,
+}
+
+/// A batch about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) key: String,
+}
+
+/// The first 128 bits of the blake3 of the first `bytes` bytes of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fingerprint {
+    bytes: usize,
+    blake3: String,
+}
+
+impl Fingerprint {
+    fn of(prefix: &[u8]) -> Self {
+        Self { bytes: prefix.len(), blake3: blake3::hash(prefix).to_hex()[..32].to_owned() }
+    }
+
+    fn matches(&self, prefix: &[u8]) -> bool {
+        prefix.get(..self.bytes).is_some_and(|start| Self::of(start) == *self)
+    }
+}
+
+impl Cursor {
+    pub(super) fn new(url: &str, customer: &str, name: &str, prefix: &[u8]) -> Self {
+        let origin = Fingerprint::of(prefix);
+        let mut cursor = Self {
+            url: url.into(),
+            customer: customer.into(),
+            name: name.into(),
+            known: origin.clone(),
+            origin,
+            steps: Vec::new(),
+            end: 0,
+            lines: 0,
+            inside_line: false,
+            combined: false,
+            pending: None,
+        };
+        cursor.know(prefix);
+        cursor
+    }
+
+    /// Learns a longer beginning of the log.
+    pub(super) fn know(&mut self, prefix: &[u8]) {
+        let steps = STEPS.into_iter().filter(|bytes| *bytes < prefix.len());
+        self.steps = steps.map(|bytes| Fingerprint::of(&prefix[..bytes])).collect();
+        self.known = Fingerprint::of(prefix);
+    }
+
+    /// Whether this is the log that begins with `prefix`. A log cut below what is known of it is
+    /// still the same, so that its user is told.
+    fn is_of(&self, prefix: &[u8]) -> bool {
+        if prefix.len() >= self.known.bytes {
+            return self.known.matches(prefix);
+        }
+        let shorter = self.steps.iter().chain([&self.origin]);
+        let comparable = shorter.filter(|step| step.bytes <= prefix.len());
+        comparable.max_by_key(|step| step.bytes).is_some_and(|step| step.matches(prefix))
+    }
+
+    /// How much of its beginning is known.
+    pub(super) fn known_bytes(&self) -> usize {
+        self.known.bytes
+    }
+
+    /// The offset that the log must reach for the import to go on.
+    pub(super) fn needs(&self) -> u64 {
+        self.pending.as_ref().map_or(self.end, |pending| pending.end)
+    }
+
+    /// The key of the batch from `end` to `to`: the same range of the same log has the same key.
+    pub(super) fn key(&self, to: u64) -> String {
+        let mut hash = blake3::Hasher::new_derive_key("logmill import batch key v1");
+        for part in [self.customer.as_bytes(), self.origin.blake3.as_bytes()] {
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        for number in [self.origin.bytes as u64, self.end, to] {
+            hash.update(&number.to_le_bytes());
+        }
+        let hex = hash.finalize().to_hex();
+        format!("import-{}", &hex[..40])
+    }
+}
+
+impl StateFile {
+    /// Locks and reads the state; a file that does not exist is an empty state.
+    pub(super) fn open(path: &Path) -> Result<Self, ImportError> {
+        let failed = |source| ImportError::State { path: path.into(), source };
+        fs::create_dir_all(directory(path)).map_err(failed)?;
+        let mut lock_name = path.as_os_str().to_owned();
+        lock_name.push(".lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(PathBuf::from(lock_name)).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(ImportError::StateLocked { path: path.into() });
+            }
+            other => other.map_err(|errno| failed(errno.into()))?,
+        }
+        let state = match fs::read(path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::from(error)))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                State { version: VERSION, logs: Vec::new() }
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if state.version != VERSION {
+            let text = format!("it has version {}, this logmill reads {VERSION}", state.version);
+            return Err(failed(io::Error::other(text)));
+        }
+        Ok(Self { path: path.into(), state, _lock: lock })
+    }
+
+    /// Where the cursor of the log that begins with `prefix` is; of several the best known one.
+    pub(super) fn find(&self, url: &str, customer: &str, prefix: &[u8]) -> Option<usize> {
+        let prefix = &prefix[..prefix.len().min(PREFIX_BYTES)];
+        let mine = |log: &Cursor| log.url == url && log.customer == customer && log.is_of(prefix);
+        let found = self.state.logs.iter().enumerate().filter(|(_, log)| mine(log));
+        found.max_by_key(|(_, log)| (log.known.bytes, log.end)).map(|(at, _)| at)
+    }
+
+    /// The cursor of the log last imported under this name, whatever it began with.
+    pub(super) fn last_named(&self, url: &str, customer: &str, name: &str) -> Option<&Cursor> {
+        let mine = |log: &&Cursor| log.url == url && log.customer == customer && log.name == name;
+        self.state.logs.iter().rev().find(mine)
+    }
+
+    pub(super) fn cursor(&self, at: usize) -> &Cursor {
+        &self.state.logs[at]
+    }
+
+    /// Writes `cursor` durably, over the one at `at` or as a new one; answers where it stands.
+    pub(super) fn save(
+        &mut self,
+        at: Option<usize>,
+        cursor: &Cursor,
+    ) -> Result<usize, ImportError> {
+        let at = match at {
+            Some(at) => {
+                self.state.logs[at] = cursor.clone();
+                at
+            }
+            None if self.state.logs.len() >= limits::IMPORT_LOGS_MAX => {
+                return Err(ImportError::StateFull {
+                    path: self.path.clone(),
+                    logs: limits::IMPORT_LOGS_MAX,
+                });
+            }
+            None => {
+                self.state.logs.push(cursor.clone());
+                self.state.logs.len() - 1
+            }
+        };
+        self.write().map_err(|source| ImportError::State { path: self.path.clone(), source })?;
+        Ok(at)
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let directory = directory(&self.path);
+        let mut file = tempfile::Builder::new().prefix(".import-").tempfile_in(directory)?;
+        file.write_all(&serde_json::to_vec(&self.state)?)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// `$XDG_STATE_HOME/logmill/import.json`, else `~/.local/state/logmill/import.json`.
+pub(super) fn default_path() -> Result<PathBuf, ImportError> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .ok_or(ImportError::NoStatePath)?;
+    Ok(state.join("logmill/import.json"))
+}

@@ -1,0 +1,189 @@
+//! Bytes of headers, frames and records; see the module's header for the layout.
+
+use std::time::Duration;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::counts::KeyLimits;
+use crate::ids::{AcceptTime, ContentDigest, Group};
+use crate::limits;
+
+const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG1");
+const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LMFR");
+const SEGMENT_HEADER_BYTES: usize = 56;
+pub(super) const FRAME_HEADER_BYTES: usize = 48;
+const CHECKSUM_AT: usize = 40;
+const RECORD_HEADER_BYTES: usize = 24;
+
+/// The rules by which the entries of a segment are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long after its end a window still takes data that is not late.
+    pub grace: Duration,
+    /// Distinct names a window keeps.
+    pub keys: KeyLimits,
+}
+
+/// One accepted batch as the journal keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Number of the body's format, see [`crate::decode::Format`].
+    pub format: u8,
+    /// What the body says, digested.
+    pub digest: ContentDigest,
+    /// Whose batch it is.
+    pub customer: &'a str,
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// The request that brought it.
+    pub request_id: &'a str,
+    /// The body, decompressed.
+    pub body: &'a [u8],
+}
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub(super) sequence: u64,
+    pub(super) id: u64,
+    pub(super) rules: Rules,
+}
+
+/// What a frame says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHeader {
+    pub(super) group: Group,
+    pub(super) accepted: AcceptTime,
+    pub(super) records: u32,
+    pub(super) payload_bytes: u64,
+}
+
+impl SegmentHeader {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let grace_ms = u64::try_from(self.rules.grace.as_millis()).unwrap_or(u64::MAX);
+        let (paths, agents) = (self.rules.keys.paths as u64, self.rules.keys.agents as u64);
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        for field in [SEGMENT_MAGIC, self.sequence, self.id, grace_ms, paths, agents] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(block: &[u8]) -> Option<Self> {
+        let field = |n: usize| u64_at(block, n * 8);
+        if field(0)? != SEGMENT_MAGIC || field(6)? != xxh3_64(&block[..SEGMENT_HEADER_BYTES - 8]) {
+            return None;
+        }
+        let keys = KeyLimits {
+            paths: usize::try_from(field(4)?).ok()?,
+            agents: usize::try_from(field(5)?).ok()?,
+        };
+        let rules = Rules { grace: Duration::from_millis(field(3)?), keys };
+        Some(Self { sequence: field(1)?, id: field(2)?, rules })
+    }
+}
+
+/// Bytes of the frame that records with this many bytes in all fill, padding included.
+pub(super) fn frame_bytes(payload_bytes: u64) -> u64 {
+    (FRAME_HEADER_BYTES as u64 + payload_bytes).next_multiple_of(limits::FRAME_ALIGN_BYTES)
+}
+
+/// Bytes that one record fills.
+pub(super) fn record_bytes(record: &Record<'_>) -> u64 {
+    let text = record.customer.len() + record.key.len() + record.request_id.len();
+    (RECORD_HEADER_BYTES + text + record.body.len()) as u64
+}
+
+/// Writes a whole frame into `frame`, which is cleared first.
+pub(super) fn encode_frame(
+    frame: &mut Vec<u8>,
+    segment_id: u64,
+    group: Group,
+    accepted: AcceptTime,
+    records: &[Record<'_>],
+) {
+    let payload: u64 = records.iter().map(record_bytes).sum();
+    let total = usize::try_from(frame_bytes(payload)).expect("a frame fits memory");
+    frame.clear();
+    frame.reserve(total);
+    frame.extend(FRAME_MAGIC.to_le_bytes());
+    frame.extend(u32::try_from(records.len()).expect("a group's batches fit u32").to_le_bytes());
+    for field in [segment_id, group.0, accepted.0, payload, 0] {
+        frame.extend(field.to_le_bytes());
+    }
+    for record in records {
+        encode_record(frame, record);
+    }
+    let checksum = xxh3_64_with_seed(frame, segment_id);
+    frame[CHECKSUM_AT..FRAME_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    frame.resize(total, 0);
+}
+
+fn encode_record(frame: &mut Vec<u8>, record: &Record<'_>) {
+    let short = |text: &str| u8::try_from(text.len()).expect("checked when the id was made");
+    let body_bytes = u32::try_from(record.body.len()).expect("at most limits::BODY_BYTES_MAX");
+    frame.extend(body_bytes.to_le_bytes());
+    frame.extend([short(record.customer), short(record.key), short(record.request_id)]);
+    frame.push(record.format);
+    frame.extend(record.digest.0.to_le_bytes());
+    frame.extend(record.customer.as_bytes());
+    frame.extend(record.key.as_bytes());
+    frame.extend(record.request_id.as_bytes());
+    frame.extend(record.body);
+}
+
+impl FrameHeader {
+    /// Reads the header of a frame of the given segment, without looking at its checksum.
+    pub(super) fn decode(bytes: &[u8], segment_id: u64) -> Option<Self> {
+        let magic = u32_at(bytes, 0)?;
+        if magic != FRAME_MAGIC || u64_at(bytes, 8)? != segment_id {
+            return None;
+        }
+        Some(Self {
+            group: Group(u64_at(bytes, 16)?),
+            accepted: AcceptTime(u64_at(bytes, 24)?),
+            records: u32_at(bytes, 4)?,
+            payload_bytes: u64_at(bytes, 32)?,
+        })
+    }
+}
+
+/// Whether a frame's checksum is right; `frame` is header and payload, without padding.
+pub(super) fn frame_is_valid(frame: &mut [u8], segment_id: u64) -> bool {
+    let Some(recorded) = u64_at(frame, CHECKSUM_AT) else { return false };
+    frame[CHECKSUM_AT..FRAME_HEADER_BYTES].fill(0);
+    xxh3_64_with_seed(frame, segment_id) == recorded
+}
+
+/// Takes the records out of a valid frame's payload; `None` if they do not fill it exactly.
+pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Record<'_>>> {
+    let mut records = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let (header, rest) = payload.split_at_checked(RECORD_HEADER_BYTES)?;
+        let body_bytes = u32_at(header, 0)? as usize;
+        let digest = ContentDigest(u128::from_le_bytes(header[8..24].try_into().ok()?));
+        let (customer, rest) = rest.split_at_checked(header[4].into())?;
+        let (key, rest) = rest.split_at_checked(header[5].into())?;
+        let (request_id, rest) = rest.split_at_checked(header[6].into())?;
+        let (body, rest) = rest.split_at_checked(body_bytes)?;
+        records.push(Record {
+            format: header[7],
+            digest,
+            customer: std::str::from_utf8(customer).ok()?,
+            key: std::str::from_utf8(key).ok()?,
+            request_id: std::str::from_utf8(request_id).ok()?,
+            body,
+        });
+        payload = rest;
+    }
+    payload.is_empty().then_some(records)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}

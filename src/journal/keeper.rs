@@ -1,0 +1,118 @@
+//! Makes segments ahead of their use and takes reclaimed ones back.
+//!
+//! First touch of a file's pages is what costs; a reclaimed segment is warm and is reused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::format::{Rules, SegmentHeader};
+use crate::disk::{Disk, DiskFile, DiskResult, Layout};
+use crate::entropy::Entropy;
+use crate::ids::Group;
+use crate::limits;
+
+/// A segment that is durable, named and empty.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) sequence: u64,
+    pub(super) id: u64,
+}
+
+/// A segment that is not appended to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its place in the sequence.
+    pub sequence: u64,
+    /// The last group in it, or one before.
+    pub last_group: Group,
+}
+
+/// The one owner of the segment files' names.
+pub struct SegmentKeeper {
+    disk: Arc<dyn Disk>,
+    layout: Layout,
+    entropy: Arc<dyn Entropy>,
+    rules: Rules,
+    next_sequence: u64,
+    /// Numbers of the spare files, see [`Layout::spare`].
+    spares: Vec<u64>,
+}
+
+impl fmt::Debug for SegmentKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentKeeper")
+            .field("next_sequence", &self.next_sequence)
+            .field("spares", &self.spares)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SegmentKeeper {
+    /// Looks at what segments and spares there are; new ones are numbered after all of them.
+    ///
+    /// # Errors
+    /// If the journal's directory cannot be read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        entropy: Arc<dyn Entropy>,
+        rules: Rules,
+    ) -> DiskResult<Self> {
+        let names = disk.list(&layout.journal())?;
+        let spares: Vec<u64> = names.iter().filter_map(|n| Layout::parse_spare(n)).collect();
+        let segments = names.iter().filter_map(|name| Layout::parse_segment(name));
+        let last = segments.chain(spares.iter().copied()).max().unwrap_or(0);
+        Ok(Self { disk, layout, entropy, rules, next_sequence: last + 1, spares })
+    }
+
+    /// Makes the next segment: from a spare if there is one, from nothing otherwise.
+    ///
+    /// # Errors
+    /// If the disk is full or fails; the call may be repeated, nothing depends on it yet.
+    pub fn prepare(&mut self) -> DiskResult<Prepared> {
+        let header = SegmentHeader {
+            sequence: self.next_sequence,
+            id: self.entropy.bits(),
+            rules: self.rules,
+        };
+        let path = self.layout.segment(header.sequence);
+        let block = header.encode();
+        let file = match self.spares.last() {
+            None => self.disk.create_new(&path, &block, limits::SEGMENT_BYTES)?,
+            Some(spare) => {
+                let spare = self.layout.spare(*spare);
+                let file = self.disk.open(&spare)?;
+                file.write_at(0, &block)?;
+                file.sync_data()?;
+                self.disk.rename(&spare, &path)?;
+                self.disk.sync_dir(&self.layout.journal())?;
+                self.spares.pop();
+                file
+            }
+        };
+        self.next_sequence += 1;
+        Ok(Prepared { file, sequence: header.sequence, id: header.id })
+    }
+
+    /// Takes segments back, oldest first. IMPORTANT: only after the store and the claims durably
+    /// hold everything in them (S2).
+    ///
+    /// # Errors
+    /// If the disk fails; what was not reclaimed is harmless and is reclaimed at the next start.
+    pub fn reclaim(&mut self, mut segments: Vec<Sealed>) -> DiskResult<()> {
+        segments.sort_unstable_by_key(|segment| segment.sequence);
+        for segment in &segments {
+            let path = self.layout.segment(segment.sequence);
+            if self.spares.len() < limits::SEGMENT_SPARES_MAX {
+                self.disk.rename(&path, &self.layout.spare(segment.sequence))?;
+                self.spares.push(segment.sequence);
+            } else {
+                self.disk.remove(&path)?;
+            }
+            // A spare must not be written to while its old name may still come back.
+            self.disk.sync_dir(&self.layout.journal())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! Every compiled-in bound, in one place, with what happens at it (invariant L1).
+//!
+//! Bounds a user may set live in [`crate::config`]; the ones here are the walls around those, and
+//! what a journal written under any configuration can be relied on to obey.
+
+use std::time::Duration;
+
+/// Longest customer id; a longer one answers 400.
+pub const CUSTOMER_ID_BYTES_MAX: usize = 128;
+/// Longest idempotency key; a longer one answers 400.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Longest request id taken from a client; a longer one is replaced by our own.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The smallest body that `limits.body_bytes` can be set to.
+pub const BODY_BYTES_MIN: u64 = KIB;
+/// The largest body that `limits.body_bytes` can be set to; it fits a journal segment.
+pub const BODY_BYTES_MAX: u64 = 16 * MIB;
+/// Longest method; a longer one is an invalid entry.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Longest path, in bytes; a longer one is an invalid entry.
+pub const PATH_BYTES_MAX: usize = 2_048;
+/// Longest user agent, in bytes; a longer one is an invalid entry.
+pub const USER_AGENT_BYTES_MAX: usize = 1_024;
+/// Invalid entries listed in one answer; the rest are counted only.
+pub const ENTRY_ERRORS_LISTED_MAX: usize = 20;
+/// Bodies from this size on are decoded on a blocking thread, so that the reactor never waits.
+pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// What a request of unknown size reserves before its body is read; it grows from there.
+pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;
+/// Memory that admission counts for a batch beside its body: headers, summary, bookkeeping.
+pub const ADMISSION_BATCH_OVERHEAD_BYTES: u64 = 4 * 1024;
+/// Unread bytes of a refused request that are read and thrown away, so that the client sees the
+/// answer instead of a reset connection; past that, or [`DRAIN_TIME_MAX`], the connection is cut.
+pub const DRAIN_BYTES_MAX: u64 = 4 * MIB;
+/// How long draining a refused request may take.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Largest request head; a longer one answers 431.
+pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Batches that one group, and so one sync, covers.
+pub const GROUP_BATCHES_MAX: usize = 1_024;
+/// Bytes of bodies that one group covers, unless a single batch is larger.
+pub const GROUP_BYTES_MAX: u64 = 8 * MIB;
+/// Batches waiting for the sequencer; admission refuses before this many can be under way.
+pub const SEQUENCER_INBOX_MAX: usize = 65_536;
+/// Messages waiting for one partition worker; the sequencer waits when it is full.
+pub const WORKER_INBOX_MAX: usize = 1_024;
+/// Most partitions that can be configured.
+pub const PARTITIONS_MAX: u16 = 64;
+
+/// Size of a journal segment file; a full one is closed and the next begun.
+pub const SEGMENT_BYTES: u64 = 32 * MIB;
+/// Frames start on multiples of this, so that a torn write cannot reach into an older frame.
+pub const FRAME_ALIGN_BYTES: u64 = 4 * 1024;
+/// Reclaimed segments kept for reuse; further ones are deleted.
+pub const SEGMENT_SPARES_MAX: usize = 8;
+
+/// Names linked to one claim page; ext4 allows 65,000 links to a file.
+pub const CLAIM_PAGE_NAMES_MAX: u32 = 4_096;
+/// Size of a claim page file; a full one is closed and the next begun.
+pub const CLAIM_PAGE_BYTES: u64 = 512 * 1024;
+/// A claim page is closed after this much uptime, so that its oldest key can expire.
+pub const CLAIM_PAGE_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Names that the sequencer sweeps between two groups.
+pub const CLAIM_SWEEP_NAMES_PER_STEP: usize = 32;
+/// Claim page indexes kept in memory to answer duplicates.
+pub const CLAIM_PAGE_CACHE_MAX: usize = 16;
+/// Links raced for one name at start, to learn whether the file system can decide a race.
+pub const CLAIM_PROBE_RACERS: usize = 32;
+
+/// Distinct user agents whose family is remembered; past it the less recently used half of a
+/// shard is forgotten.
+pub const AGENT_CACHE_ENTRIES_MAX: usize = 16_384;
+/// Longest name taken from an unknown user agent's first product; a longer one is `(none)`.
+pub const AGENT_PRODUCT_BYTES_MAX: usize = 64;
+/// Earliest year that an entry may be of.
+pub const YEAR_MIN: i16 = 1970;
+/// Latest year that an entry may be of.
+pub const YEAR_MAX: i16 = 2199;
+
+/// Windows in one page of an answer; `next` goes on.
+pub const PAGE_WINDOWS_MAX: usize = 1_440;
+/// Distinct keys in one page of an answer; the page ends with the window that passes it.
+pub const PAGE_KEYS_MAX: usize = 400_000;
+/// Most rows of `GET /analytics/top`.
+pub const TOP_ROWS_MAX: usize = 1_000;
+/// Queries running at once; a further one waits, up to [`QUERY_WAIT_MAX`], then answers 503.
+pub const QUERIES_RUNNING_MAX: usize = 4;
+/// Queries waiting to run; a further one answers 503.
+pub const QUERIES_WAITING_MAX: usize = 256;
+/// How long a query may wait for its turn, or for a busy worker.
+pub const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Closed hours and days rebuilt by one checkpoint; the rest wait for the next.
+pub const REBUILDS_PER_CHECKPOINT_MAX: usize = 4_096;
+/// Hours and days moved past retention by one checkpoint; the rest wait for the next.
+pub const EXPIRIES_PER_CHECKPOINT_MAX: usize = 1_024;
+
+/// The last checkpoint of a shutdown is given up after this; the journal keeps what was accepted.
+pub const SHUTDOWN_CHECKPOINT_MAX: Duration = Duration::from_secs(4);
+/// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
+pub const TOP_KEYS_MAX: usize = 1_000_000;
+/// Largest configuration file; a larger one is refused unread.
+pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
+/// A shutdown waits this long for requests that are under way, then cuts their connections.
+pub const SHUTDOWN_REQUESTS_MAX: Duration = Duration::from_secs(5);
+/// Entries that `logmill import` puts into one batch.
+pub const IMPORT_BATCH_ENTRIES_MAX: usize = 1_000;
+/// Bytes of body that `logmill import` puts into one batch.
+pub const IMPORT_BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Longest line that `logmill import` reads; a longer one is reported as bad.
+pub const IMPORT_LINE_BYTES_MAX: usize = 64 * 1024;
+/// Logs that one import state file remembers; a further one is refused.
+pub const IMPORT_LOGS_MAX: usize = 10_000;
+/// Bad lines that an import reports in full; the rest are counted.
+pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
+/// Bytes of a server's answer that an import reads.
+pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Seconds a refused sender is told to wait.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Bytes in one KiB.
+pub const KIB: u64 = 1024;
+/// Bytes in one MiB.
+pub const MIB: u64 = 1024 * KIB;
+/// Bytes in one GiB.
+pub const GIB: u64 = 1024 * MIB;
+/// Bytes in one TiB.
+pub const TIB: u64 = 1024 * GIB;
+
+// How the bounds relate; a change that breaks one of these does not compile.
+const _: () = assert!(
+    BODY_BYTES_MAX + 1024 * 1024 < SEGMENT_BYTES - FRAME_ALIGN_BYTES,
+    "a batch of the largest size must fit a segment"
+);
+const _: () = assert!(GROUP_BYTES_MAX <= BODY_BYTES_MAX, "a full group must fit a segment too");
+const _: () = assert!(CLAIM_PAGE_NAMES_MAX < 65_000, "ext4 allows 65,000 links to one file");
+const _: () = assert!(
+    (GROUP_BATCHES_MAX * 512) as u64 <= CLAIM_PAGE_BYTES * 2,
+    "a group of longest keys must fit two claim pages"
+);

@@ -1,0 +1,39 @@
+//! The binary: arguments and configuration in, exit code out.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::{env, io};
+
+use logmill::cli::{self, Command, ConfigCommand, Exit, healthcheck};
+use logmill::config;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Nothing is left to do when the terminal is gone.
+            error.print().ok();
+            return if error.exit_code() == 0 { Exit::Ok } else { Exit::Usage }.into();
+        }
+    };
+    let loaded = config::load(&invocation.overrides, env::vars_os(), config::read_file);
+    let mut out = io::stdout().lock();
+    let exit = match (invocation.command, loaded) {
+        (Command::Config(ConfigCommand::Check), loaded) => cli::config::check(&loaded, &mut out),
+        (_, Err(error)) => {
+            writeln!(io::stderr(), "error: {error}").ok();
+            Ok(Exit::Usage)
+        }
+        (Command::Config(ConfigCommand::Show { json }), Ok(effective)) => {
+            cli::config::show(&effective, json, &mut out)
+        }
+        (Command::Healthcheck(args), Ok(effective)) => {
+            healthcheck::run(&args, effective.config.server.listen, &mut out)
+        }
+        (Command::Serve { repair }, Ok(effective)) => {
+            Ok(cli::serve::run(&effective, repair, &mut out))
+        }
+        (Command::Import(args), Ok(_)) => Ok(cli::import::run(&args, &mut out)),
+    };
+    exit.unwrap_or(Exit::Findings).into()
+}

@@ -1,0 +1,193 @@
+//! Answers: the store, overlaid with what is still in memory (invariant Q1).
+//!
+//! The workers are asked first, then the store's snapshot is opened, then what the snapshot holds
+//! already is dropped from what the workers said: so nothing is missed and nothing counted twice.
+//! Blocks on workers and disk; not for the reactor's threads.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use crate::counts::{Counts, KeyLimits, TimedCounts, WindowCounts};
+use crate::engine::{Busy, Engine};
+use crate::ids::CustomerId;
+use crate::limits;
+use crate::store::{Snapshot, StoreError};
+use crate::window::{Minute, Span, WindowSize};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The workers are too busy.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The store failed; ends the process.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The span holds more distinct keys than an answer may add up.
+    #[error("the range holds more than {} distinct keys", limits::TOP_KEYS_MAX)]
+    TooManyKeys,
+}
+
+/// Some windows of an answer, and where the next begin.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct WindowsPage {
+    /// In order of time; windows without requests are absent.
+    pub windows: Vec<TimedCounts>,
+    /// The first window that is not in this page.
+    pub next: Option<Minute>,
+}
+
+/// What [`top`] ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopBy {
+    /// `METHOD path`.
+    Path,
+    /// Agent family.
+    UserAgent,
+}
+
+/// The most frequent keys of a span.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Top {
+    /// All requests of the span.
+    pub requests: u64,
+    /// The most frequent first; equal ones in byte order.
+    pub rows: Vec<(Box<str>, u64)>,
+}
+
+/// A customer's counts as of one moment.
+struct View<'e> {
+    snapshot: Snapshot<'e>,
+    /// Minutes that the snapshot does not hold yet; a minute may occur more than once.
+    overlay: Vec<TimedCounts>,
+}
+
+impl<'e> View<'e> {
+    fn open(engine: &'e Engine, customer: &CustomerId, span: Span) -> Result<Self, QueryError> {
+        let overlays = engine.overlays(customer, span)?;
+        // IMPORTANT: after the workers have answered. A checkpoint that commits in between is in
+        // the snapshot, and its epoch tells which of their answers it holds.
+        let snapshot = engine.store().snapshot()?;
+        let held = snapshot.position()?.epoch;
+        let newer = overlays.into_iter().filter(|overlay| overlay.epoch > held);
+        let mut newer: Vec<_> = newer.collect();
+        // In the order in which they will be committed.
+        newer.sort_by_key(|overlay| overlay.epoch);
+        let overlay = newer.into_iter().flat_map(|overlay| overlay.minutes).collect();
+        Ok(Self { snapshot, overlay })
+    }
+}
+
+/// A customer's windows that start within the span, a page of them.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn windows(
+    engine: &Engine,
+    customer: &CustomerId,
+    size: WindowSize,
+    span: Span,
+    keys: KeyLimits,
+) -> Result<WindowsPage, QueryError> {
+    // Windows are whole: one that starts within the span is answered to its end.
+    let whole = Span { from: span.from.ceil(size), to: span.to.ceil(size) };
+    if whole.is_empty() {
+        return Ok(WindowsPage::default());
+    }
+    let view = View::open(engine, customer, whole)?;
+    let mut overlay: BTreeMap<Minute, WindowCounts> = BTreeMap::new();
+    for (minute, counts) in &view.overlay {
+        overlay.entry(minute.floor(size)).or_default().merge(counts, keys);
+    }
+    let stored = view.snapshot.starts(customer, size, whole, limits::PAGE_WINDOWS_MAX + 1)?.starts;
+    let mut starts: Vec<_> = stored.into_iter().chain(overlay.keys().copied()).collect();
+    starts.sort_unstable();
+    starts.dedup();
+
+    let mut page = WindowsPage::default();
+    let mut page_keys = 0;
+    for start in starts {
+        let full = page.windows.len() == limits::PAGE_WINDOWS_MAX;
+        if full || page_keys >= limits::PAGE_KEYS_MAX {
+            page.next = Some(start);
+            break;
+        }
+        let mut window = view.snapshot.window(customer, size, start)?.unwrap_or_default();
+        if let Some(more) = overlay.remove(&start) {
+            window.merge(&more, keys);
+        }
+        page_keys += window.paths.len() + window.agents.len();
+        page.windows.push((start, window));
+    }
+    Ok(page)
+}
+
+/// The most frequent paths or agents of a span: whole days and hours from their own rows, the
+/// ragged ends from minutes.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn top(
+    engine: &Engine,
+    customer: &CustomerId,
+    span: Span,
+    by: TopBy,
+    rows: usize,
+) -> Result<Top, QueryError> {
+    let view = View::open(engine, customer, span)?;
+    let mut sum = Ranking::default();
+    for (minute, counts) in &view.overlay {
+        if span.contains(*minute) {
+            sum.add(counts, by)?;
+        }
+    }
+    for (size, mut part) in span.cover() {
+        loop {
+            let page = view.snapshot.starts(customer, size, part, limits::PAGE_WINDOWS_MAX)?;
+            for start in &page.starts {
+                if let Some(window) = view.snapshot.window(customer, size, *start)? {
+                    sum.add(&window, by)?;
+                }
+            }
+            match page.starts.last() {
+                Some(last) if page.is_cut => part.from = last.plus(size.minutes()),
+                _ => break,
+            }
+        }
+    }
+    Ok(sum.finish(rows))
+}
+
+#[derive(Default)]
+struct Ranking {
+    requests: u64,
+    counts: HashMap<Box<str>, u64>,
+}
+
+impl Ranking {
+    fn add(&mut self, window: &WindowCounts, by: TopBy) -> Result<(), QueryError> {
+        let counts: &Counts = match by {
+            TopBy::Path => &window.paths,
+            TopBy::UserAgent => &window.agents,
+        };
+        self.requests += window.totals.requests;
+        for (name, count) in counts.iter() {
+            match self.counts.get_mut(name) {
+                Some(sum) => *sum += count,
+                None => drop(self.counts.insert(name.into(), count)),
+            }
+        }
+        if self.counts.len() > limits::TOP_KEYS_MAX {
+            return Err(QueryError::TooManyKeys);
+        }
+        Ok(())
+    }
+
+    fn finish(self, rows: usize) -> Top {
+        let mut ranked: Vec<_> = self.counts.into_iter().collect();
+        ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        ranked.truncate(rows);
+        Top { requests: self.requests, rows: ranked }
+    }
+}

@@ -1,0 +1,307 @@
+//! From whatever a crash left to a running engine: replay, then a checkpoint, then serve.
+//!
+//! Replay goes through the same summarise, dispatch and worker code as live traffic. It ends with
+//! a checkpoint before anything is accepted, so that the process never answers from a byte that
+//! it has not itself made durable: the page cache survives a killed process, and a failed sync
+//! leaves clean pages that never reached the disk. A changed partition count is harmless.
+
+use std::sync::Arc;
+
+use crossbeam_channel::unbounded;
+
+use crate::checkpoint::Checkpointer;
+use crate::claim::{Claim, ClaimStore, Lives, probe};
+use crate::clock::{Clock, Now};
+use crate::decode::{self, Format};
+use crate::disk::{Disk, Layout, LockGuard, read_all};
+use crate::entropy::Entropy;
+use crate::error::EngineError;
+use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
+use crate::journal::{self, Damage, FrameAt, JournalScan, Record, Rules, SegmentKeeper};
+use crate::partition::PartitionId;
+use crate::sequencer::{BarrierPlaced, dispatch, receipt};
+use crate::status::Status;
+use crate::store::{Retention, Store};
+use crate::user_agent::AgentCache;
+use crate::worker::{AcceptedBatch, PartitionWorker, WorkerMessage};
+
+/// The number of the layout that this program writes.
+const LAYOUT_VERSION: u32 = 1;
+
+/// What recovery works with.
+#[derive(Clone)]
+pub struct Recovery {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The data directory on it.
+    pub layout: Layout,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Agent families, shared with live traffic.
+    pub agents: Arc<AgentCache>,
+    /// Where progress is told.
+    pub status: Arc<Status>,
+    /// How many workers to spread over.
+    pub partitions: u16,
+    /// The rules that new segments are written under.
+    pub rules: Rules,
+    /// How long windows are kept.
+    pub retention: Retention,
+    /// Memory of deltas from which on a checkpoint is due.
+    pub checkpoint_memory_bytes: usize,
+    /// Memory that the store may cache with.
+    pub store_cache_bytes: usize,
+    /// Go on although acknowledged batches cannot be read.
+    pub repair: bool,
+}
+
+impl std::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovery").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+/// The parts of an engine, ready to run.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Keeps other processes away.
+    pub lock: Box<dyn LockGuard>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// The claims.
+    pub claims: ClaimStore,
+    /// Owns the journal's files; all old segments are reclaimed.
+    pub keeper: SegmentKeeper,
+    /// One empty worker per partition.
+    pub workers: Vec<PartitionWorker>,
+    /// The last group in the store.
+    pub group: Group,
+    /// The last checkpoint.
+    pub epoch: Epoch,
+    /// The latest accept time of any group.
+    pub accepted: AcceptTime,
+}
+
+/// What changes while frames are replayed.
+struct Replay<'r> {
+    recovery: &'r Recovery,
+    checkpointer: Checkpointer,
+    claims: ClaimStore,
+    workers: Vec<PartitionWorker>,
+    group: Group,
+    epoch: Epoch,
+    accepted: AcceptTime,
+}
+
+impl Recovery {
+    /// Recovers the data directory, made if need be.
+    ///
+    /// # Errors
+    /// [`EngineError`] says what is in the way; nothing is lost by trying again.
+    pub fn run(&self) -> Result<Recovered, EngineError> {
+        let lock = self.take_directory()?;
+        let (disk, layout) = (&self.disk, &self.layout);
+        probe(disk.as_ref(), layout, self.entropy.bits())?;
+        let store = Store::open(disk, layout, self.store_cache_bytes, self.rules.keys)?;
+        let store = Arc::new(store);
+        let incarnation = store.begin_life()?;
+        let position = store.position()?;
+        let found = journal::scan(disk.as_ref(), layout, position.group)?;
+        self.judge(&found.damage)?;
+        let lives = store.lives()?;
+        let claims = ClaimStore::open(
+            Arc::clone(disk),
+            layout.clone(),
+            incarnation,
+            lives.clone(),
+            position.uptime,
+        )?;
+        let checkpointer = Checkpointer {
+            disk: Arc::clone(disk),
+            layout: layout.clone(),
+            store: Arc::clone(&store),
+            retention: self.retention,
+        };
+        let workers = (0..self.partitions)
+            .map(|partition| PartitionWorker::new(PartitionId(partition), position.epoch))
+            .collect();
+        let mut replay = Replay {
+            recovery: self,
+            checkpointer,
+            claims,
+            workers,
+            group: position.group,
+            epoch: position.epoch,
+            accepted: position.accepted,
+        };
+        replay.frames(&found)?;
+        let lives = replay.end_lives(lives, incarnation);
+        replay.checkpoint(Some(&lives))?;
+        let mut keeper = SegmentKeeper::open(
+            Arc::clone(disk),
+            layout.clone(),
+            Arc::clone(&self.entropy),
+            self.rules,
+        )?;
+        keeper.reclaim(found.segments)?;
+        let Replay { claims, workers, group, epoch, accepted, .. } = replay;
+        Ok(Recovered { lock, store, claims, keeper, workers, group, epoch, accepted })
+    }
+
+    /// Makes and locks the data directory, and refuses one that is not ours.
+    fn take_directory(&self) -> Result<Box<dyn LockGuard>, EngineError> {
+        let (disk, layout) = (self.disk.as_ref(), &self.layout);
+        let path = layout.root().to_path_buf();
+        disk.create_dir(layout.root())?;
+        let names = disk.list(layout.root())?;
+        let known = |name: &&String| *name == "LOCK" || *name == "lost+found";
+        if !names.iter().any(|name| name == "VERSION") && names.iter().any(|name| !known(&name)) {
+            return Err(EngineError::NotOurs { path });
+        }
+        let Some(lock) = disk.lock(&layout.lock())? else {
+            return Err(EngineError::InUse { path });
+        };
+        if names.iter().any(|name| name == "VERSION") {
+            let found = read_all(disk, &layout.version())?;
+            let found = String::from_utf8_lossy(&found).trim().to_owned();
+            if found.parse() != Ok(LAYOUT_VERSION) {
+                return Err(EngineError::Version { path, found, known: LAYOUT_VERSION });
+            }
+        } else {
+            let version = format!("{LAYOUT_VERSION}\n");
+            disk.create_new(&layout.version(), version.as_bytes(), 0)?;
+        }
+        self.make_directories()?;
+        Ok(lock)
+    }
+
+    fn make_directories(&self) -> Result<(), EngineError> {
+        let (disk, layout) = (self.disk.as_ref(), &self.layout);
+        disk.create_dir(&layout.journal())?;
+        disk.create_dir(&layout.pages())?;
+        for shard in 0..=u8::MAX {
+            disk.create_dir(&layout.names(shard))?;
+        }
+        for dir in [layout.root().to_path_buf(), layout.journal(), layout.pages()] {
+            for name in disk.list(&dir)?.iter().filter(|name| Layout::is_unfinished(name)) {
+                disk.remove(&dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, damage: &[Damage]) -> Result<(), EngineError> {
+        for damage in damage {
+            tracing::error!(%damage, "acknowledged batches cannot be read");
+        }
+        if damage.is_empty() || self.repair {
+            return Ok(());
+        }
+        let path = self.layout.journal();
+        Err(EngineError::Damaged { path, damage: damage.to_vec() })
+    }
+}
+
+impl Replay<'_> {
+    fn frames(&mut self, found: &JournalScan) -> Result<(), EngineError> {
+        let total = found.frames.len();
+        if total > 0 {
+            tracing::info!(groups = total, after = self.group.0, "replaying the journal");
+        }
+        for (done, frame) in found.frames.iter().enumerate() {
+            self.frame(frame)?;
+            self.recovery.status.replayed(done + 1, total);
+            let bytes: usize = self.workers.iter().map(PartitionWorker::bytes).sum();
+            if bytes >= self.recovery.checkpoint_memory_bytes {
+                self.checkpoint(None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts and claims one group again, exactly as it was the first time.
+    fn frame(&mut self, frame: &FrameAt) -> Result<(), EngineError> {
+        let contents = journal::read_frame(self.recovery.disk.as_ref(), frame)?;
+        match self.batches(&contents) {
+            Err(reason) => {
+                self.recovery.judge(&[Damage::Content { group: frame.group, reason }])?;
+            }
+            Ok(batches) => {
+                let records = contents.records().unwrap_or_default();
+                let claims: Vec<_> =
+                    records.iter().zip(&batches).map(|(r, b)| claim(r, b)).collect();
+                let uptime = self.recovery.clock.uptime();
+                self.claims.claim_again(&claims, frame.group, uptime)?;
+                let partitions = self.recovery.partitions;
+                for (partition, apply) in dispatch(batches, frame.accepted, frame.rules, partitions)
+                {
+                    let worker = &mut self.workers[usize::from(partition.0)];
+                    worker.step(WorkerMessage::Apply(apply));
+                }
+            }
+        }
+        self.group = frame.group;
+        self.accepted = self.accepted.max(frame.accepted);
+        Ok(())
+    }
+
+    fn batches(&self, contents: &journal::FrameContents) -> Result<Vec<AcceptedBatch>, String> {
+        let records = contents.records().ok_or("its records do not fill it")?;
+        let batch = |record: &Record<'_>| {
+            let customer = CustomerId::new(record.customer).map_err(|error| error.to_string())?;
+            let format = Format::from_number(record.format)
+                .ok_or_else(|| format!("format {} is not known", record.format))?;
+            let agents = &self.recovery.agents;
+            let summary = decode::summarise(format, record.body, agents)
+                .map_err(|error| error.to_string())?;
+            Ok(AcceptedBatch { customer, summary, permit: Box::new(()) })
+        };
+        records.iter().map(batch).collect()
+    }
+
+    /// All lives before this one ended with the last group that was found.
+    fn end_lives(&self, mut lives: Lives, current: Incarnation) -> Lives {
+        let first = lives.last_key_value().map_or(0, |(incarnation, _)| incarnation.0) + 1;
+        for ended in first..current.0 {
+            lives.insert(Incarnation(ended), self.group);
+        }
+        // Nothing is left to judge of a life that has no page.
+        let oldest = self.claims.oldest_incarnation().unwrap_or(current);
+        let newest_ended = Incarnation(current.0.saturating_sub(1));
+        lives.retain(|incarnation, _| *incarnation >= oldest.min(newest_ended));
+        lives
+    }
+
+    fn checkpoint(&mut self, lives: Option<&Lives>) -> Result<(), EngineError> {
+        let now = Now::read(self.recovery.clock.as_ref());
+        let epoch = self.epoch.next();
+        let (reply, handed_over) = unbounded();
+        for worker in &mut self.workers {
+            worker.step(WorkerMessage::Barrier(epoch, reply.clone()));
+        }
+        let deltas: Vec<_> = handed_over.try_iter().map(|handed| handed.delta).collect();
+        let mut placed = BarrierPlaced {
+            group: self.group,
+            accepted: self.accepted,
+            claims: self.claims.take_dirty(),
+            sealed: Vec::new(),
+            uptime: self.claims.total_uptime(now.uptime),
+        };
+        self.checkpointer.write(epoch, &mut placed, &deltas, lives, now)?;
+        drop(deltas);
+        for worker in &mut self.workers {
+            worker.step(WorkerMessage::Committed(epoch));
+        }
+        self.epoch = epoch;
+        if let Some(lives) = lives {
+            self.claims.set_lives(lives.clone());
+        }
+        Ok(())
+    }
+}
+
+fn claim<'a>(record: &Record<'a>, batch: &AcceptedBatch) -> Claim<'a> {
+    Claim::new(record.customer, record.key, record.digest, receipt(&batch.summary))
+}

@@ -1,0 +1,185 @@
+//! The whole service: recovery and engine behind the HTTP edge, from a bound listener to the
+//! last checkpoint.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::admission::{Admission, AdmissionLimits};
+use crate::claim::KeyRetention;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::counts::KeyLimits;
+use crate::disk::{Disk, Layout, RealDisk};
+use crate::engine::{Engine, EngineSettings};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::error::EngineError;
+use crate::http::{self, App, AppSettings, ServerSettings};
+use crate::journal::Rules;
+use crate::recovery::Recovery;
+use crate::status::{Ceilings, Status};
+use crate::store::Retention;
+use crate::telemetry::metrics;
+use crate::user_agent::AgentCache;
+
+/// How often free space is looked at and the metrics' samples are folded.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Memory of counts may grow to this many times of what makes a checkpoint due.
+const MEMORY_HEADROOM: u64 = 4;
+
+/// Serves on `listener` until `shutdown` is done; then everything acknowledged is checkpointed.
+///
+/// While recovery runs, everything but `/livez` answers 503. With `repair` it goes on although
+/// acknowledged batches cannot be read.
+///
+/// # Errors
+/// What ended the engine; what was acknowledged is durable all the same.
+pub async fn run(
+    config: &Config,
+    repair: bool,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Arc<EngineError>> {
+    let partitions = partitions(config);
+    let status = Arc::new(Status::new(partitions, ceilings(config)));
+    let recovery = recovery(config, partitions, repair, &status);
+    let app = Arc::new(app(config, &recovery));
+
+    let starting = tokio::task::spawn_blocking({
+        let (app, settings) = (Arc::clone(&app), engine_settings(config));
+        move || match Engine::start(&recovery, settings) {
+            Ok(engine) => {
+                tracing::info!(partitions, "ready");
+                app.engine.set(Arc::new(engine)).ok();
+            }
+            Err(error) => app.status.fail(error),
+        }
+    });
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&app), Layout::new(&config.server.data_dir)));
+
+    let settings = ServerSettings {
+        connections: to_usize(config.limits.connections.into()),
+        header_timeout: config.http.header_timeout,
+    };
+    let router = http::router(Arc::clone(&app));
+    let stop = async {
+        tokio::select! {
+            () = shutdown => tracing::info!("stopping"),
+            _ = status.failed() => {}
+        }
+    };
+    http::serve(listener, router, settings, stop).await;
+    upkeep.abort();
+
+    // A recovery cannot be interrupted; what it has done so far is done again.
+    if let Some(engine) = app.engine.get() {
+        let engine = Arc::clone(engine);
+        // It says why it failed in the status.
+        tokio::task::spawn_blocking(move || engine.stop()).await.ok();
+    } else {
+        starting.abort();
+    }
+    status.failure().map_or(Ok(()), Err)
+}
+
+async fn upkeep(app: Arc<App>, layout: Layout) {
+    let disk = RealDisk;
+    loop {
+        match disk.free_bytes(layout.root()) {
+            Ok(bytes) => app.status.free_space_is(bytes),
+            Err(error) => tracing::debug!(%error, "free space is not known"),
+        }
+        app.metrics.run_upkeep();
+        tokio::time::sleep(UPKEEP).await;
+    }
+}
+
+fn partitions(config: &Config) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = u16::try_from(cores).unwrap_or(u16::MAX);
+    match config.server.partitions {
+        0 => cores.min(crate::limits::PARTITIONS_MAX),
+        partitions => partitions,
+    }
+}
+
+fn ceilings(config: &Config) -> Ceilings {
+    Ceilings {
+        free_bytes: config.limits.free_bytes.bytes(),
+        journal_bytes: config.limits.journal_bytes.bytes(),
+        memory_bytes: config.checkpoint.memory_bytes.bytes() * MEMORY_HEADROOM,
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        grace: config.windows.grace,
+        keys: KeyLimits {
+            paths: to_usize(config.limits.paths_per_window.into()),
+            agents: to_usize(config.limits.agents_per_window.into()),
+        },
+    }
+}
+
+fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>) -> Recovery {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    Recovery {
+        disk,
+        layout: Layout::new(&config.server.data_dir),
+        clock,
+        entropy,
+        agents: Arc::new(AgentCache::default()),
+        status: Arc::clone(status),
+        partitions,
+        rules: rules(config),
+        retention: Retention { minutes: config.retention.minutes, hours: config.retention.hours },
+        checkpoint_memory_bytes: to_usize(config.checkpoint.memory_bytes.bytes()),
+        store_cache_bytes: to_usize(config.store.cache_bytes.bytes()),
+        repair,
+    }
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        checkpoint_interval: config.checkpoint.interval,
+        checkpoint_journal_bytes: config.checkpoint.journal_bytes.bytes(),
+        checkpoint_memory_bytes: config.checkpoint.memory_bytes.bytes(),
+        keys: KeyRetention {
+            age: config.idempotency.retention,
+            keys_max: config.idempotency.max_keys,
+        },
+    }
+}
+
+fn app(config: &Config, recovery: &Recovery) -> App {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    App {
+        engine: OnceLock::new(),
+        status: Arc::clone(&recovery.status),
+        admission: Admission::new(AdmissionLimits {
+            bytes: config.limits.inflight_bytes.bytes(),
+            batches: config.limits.inflight_batches.into(),
+            customer_percent: config.limits.customer_share_percent.into(),
+        }),
+        agents: Arc::clone(&recovery.agents),
+        clock: Arc::clone(&recovery.clock),
+        entropy: Arc::clone(&recovery.entropy),
+        metrics: metrics::install().clone(),
+        queries: http::query_turns(),
+        decoders: Semaphore::new(cores),
+        settings: AppSettings {
+            body_bytes: config.limits.body_bytes.bytes(),
+            body_timeout: config.http.body_timeout,
+            on_duplicate: config.idempotency.on_duplicate,
+            rules: rules(config),
+        },
+    }
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,47 @@
+//! redb on the engine's disk handle, so that a simulated disk can sit under the store too.
+
+use std::io;
+use std::sync::Arc;
+
+use redb::StorageBackend;
+
+use crate::disk::{DiskFile, DiskResult};
+
+/// The store's file. The data directory's lock keeps other processes away from it.
+#[derive(Debug)]
+pub(super) struct DiskBackend {
+    file: Arc<dyn DiskFile>,
+}
+
+impl DiskBackend {
+    pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self { file }
+    }
+}
+
+/// redb speaks `io::Error`; the path and the action stay in its text.
+fn io<T>(result: DiskResult<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.source.kind(), error))
+}
+
+impl StorageBackend for DiskBackend {
+    fn len(&self) -> io::Result<u64> {
+        io(self.file.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        io(self.file.read_at(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        io(self.file.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        io(self.file.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        io(self.file.write_at(offset, data))
+    }
+}

@@ -1,0 +1,144 @@
+//! Reading windows out of one snapshot.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadOnlyTable, ReadableDatabase};
+
+use super::rollup::read_window;
+use super::rows::{Level, RowError, RowResult, WindowTables, key, parse_key};
+use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS};
+use crate::counts::WindowCounts;
+use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
+use crate::window::{Minute, Span, WindowSize};
+
+type WindowTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// The store as it was at one checkpoint.
+pub struct Snapshot<'s> {
+    store: &'s Store,
+    meta: ReadOnlyTable<&'static str, u64>,
+    windows: WindowTables<WindowTable>,
+    dirty: ReadOnlyTable<&'static [u8], u64>,
+}
+
+impl std::fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("store", self.store).finish_non_exhaustive()
+    }
+}
+
+/// Starts of windows, as many as were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In order of time.
+    pub starts: Vec<Minute>,
+    /// Whether there may be more after these.
+    pub is_cut: bool,
+}
+
+impl<'s> Snapshot<'s> {
+    pub(super) fn open(store: &'s Store) -> Result<Self, StoreError> {
+        store.reading(|database| {
+            let txn = database.begin_read()?;
+            let windows = WindowTables {
+                totals: txn.open_table(TOTALS)?,
+                paths: txn.open_table(PATHS)?,
+                agents: txn.open_table(AGENTS)?,
+            };
+            let (meta, dirty) = (txn.open_table(META)?, txn.open_table(DIRTY)?);
+            Ok(Self { store, meta, windows, dirty })
+        })
+    }
+
+    /// Where the store stood.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn position(&self) -> Result<Position, StoreError> {
+        let number = |name| Ok::<_, RowError>(self.meta.get(name)?.map_or(0, |row| row.value()));
+        let read = || {
+            Ok(Position {
+                group: Group(number("checkpoint_group")?),
+                epoch: Epoch(number("epoch")?),
+                incarnation: Incarnation(number("incarnation")?),
+                uptime: std::time::Duration::from_millis(number("uptime_ms")?),
+                accepted: AcceptTime(number("accepted_ms")?),
+            })
+        };
+        read().map_err(|error| self.store.error("read", error))
+    }
+
+    /// Starts of a customer's windows within a span, at most `max` of them.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn starts(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        span: Span,
+        max: usize,
+    ) -> Result<Page, StoreError> {
+        let read = || {
+            let level = Level::of(size);
+            let rows = starts_in(&self.windows.totals, level, customer, span, max)?;
+            if size == WindowSize::Minute {
+                return Ok(rows);
+            }
+            // A window that is not rebuilt yet has a mark but no row.
+            let marks = starts_in(&self.dirty, level, customer, span, max)?;
+            let all: BTreeSet<_> = rows.starts.into_iter().chain(marks.starts).collect();
+            let is_cut = rows.is_cut || marks.is_cut || all.len() > max;
+            Ok(Page { starts: all.into_iter().take(max).collect(), is_cut })
+        };
+        read().map_err(|error| self.store.error("read", error))
+    }
+
+    /// A customer's window of any size; `None` if nothing was counted in it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn window(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+    ) -> Result<Option<WindowCounts>, StoreError> {
+        let limits = self.store.limits;
+        read_window(&self.windows, &self.dirty, size, start, customer.as_str(), limits)
+            .map_err(|error| self.store.error("read", error))
+    }
+}
+
+/// Skips from window to window: a seek for each minute that has any row, not for each row.
+fn starts_in<V: redb::Value + 'static>(
+    table: &ReadOnlyTable<&'static [u8], V>,
+    level: Level,
+    customer: &CustomerId,
+    span: Span,
+    max: usize,
+) -> RowResult<Page> {
+    let mut page = Page::default();
+    let end = key(level, span.to, "");
+    let mut at = span.from;
+    while at < span.to {
+        let from = key(level, at, customer.as_str());
+        let Some(row) = table.range(from.as_slice()..end.as_slice())?.next() else { break };
+        let (row_key, _) = row?;
+        let (start, found) =
+            parse_key(row_key.value()).ok_or_else(|| RowError::Corrupt("totals".into()))?;
+        if found == *customer {
+            if page.starts.len() == max {
+                page.is_cut = true;
+                break;
+            }
+            page.starts.push(start);
+            at = start.plus(1);
+        } else if start > at {
+            at = start;
+        } else {
+            at = at.plus(1);
+        }
+    }
+    Ok(page)
+}

@@ -1,0 +1,217 @@
+//! Bytes of keys and values, and the error both can give.
+
+use redb::{ReadableTable, Table};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::counts::{Counts, Totals, WindowCounts};
+use crate::ids::CustomerId;
+use crate::window::{Minute, WindowSize};
+
+/// What kind of window a row is of. The number is stored and never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Level {
+    /// Exact counts of one minute.
+    Minute = 0,
+    /// A cache: base and minutes of one hour.
+    Hour = 1,
+    /// What the expired minutes of an hour held.
+    HourBase = 2,
+    /// A cache: base and hours of one day.
+    Day = 3,
+    /// What the expired hours of a day held.
+    DayBase = 4,
+}
+
+impl Level {
+    pub(super) fn of(size: WindowSize) -> Self {
+        match size {
+            WindowSize::Minute => Self::Minute,
+            WindowSize::Hour => Self::Hour,
+            WindowSize::Day => Self::Day,
+        }
+    }
+}
+
+/// Why a row cannot be had.
+#[derive(Debug)]
+pub(super) enum RowError {
+    /// A value of this table fails its checksum or cannot be decoded.
+    Corrupt(String),
+    /// redb refuses or fails.
+    Database(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for RowError {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+pub(super) type RowResult<T> = Result<T, RowError>;
+
+/// Key of a window.
+pub(super) fn key(level: Level, start: Minute, customer: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(5 + customer.len());
+    key.push(level as u8);
+    key.extend(start.0.to_be_bytes());
+    key.extend(customer.as_bytes());
+    key
+}
+
+/// The start and the customer in a window's key.
+pub(super) fn parse_key(key: &[u8]) -> Option<(Minute, CustomerId)> {
+    let start = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
+    let customer = CustomerId::new(std::str::from_utf8(key.get(5..)?).ok()?).ok()?;
+    Some((Minute(start), customer))
+}
+
+/// The three tables that windows are in.
+pub(super) struct WindowTables<T> {
+    pub(super) totals: T,
+    pub(super) paths: T,
+    pub(super) agents: T,
+}
+
+impl<T: ReadableTable<&'static [u8], &'static [u8]>> WindowTables<T> {
+    /// Reads a window; `None` if there is no row of it.
+    pub(super) fn get(&self, key: &[u8]) -> RowResult<Option<WindowCounts>> {
+        let Some(totals) = self.totals.get(key)? else { return Ok(None) };
+        let totals = decode_totals(open("totals", key, totals.value())?)?;
+        let counts = |table: &T, name| match table.get(key)? {
+            Some(row) => decode_counts(name, open(name, key, row.value())?),
+            None => Err(RowError::Corrupt(name.into())),
+        };
+        let paths = counts(&self.paths, "paths")?;
+        let agents = counts(&self.agents, "agents")?;
+        Ok(Some(WindowCounts { totals, paths, agents }))
+    }
+}
+
+impl WindowTables<Table<'_, &'static [u8], &'static [u8]>> {
+    /// Writes a window over what is there.
+    pub(super) fn put(&mut self, key: &[u8], window: &WindowCounts) -> RowResult<()> {
+        self.totals.insert(key, seal(key, encode_totals(&window.totals)).as_slice())?;
+        self.paths.insert(key, seal(key, encode_counts(&window.paths)).as_slice())?;
+        self.agents.insert(key, seal(key, encode_counts(&window.agents)).as_slice())?;
+        Ok(())
+    }
+
+    /// Removes a window.
+    pub(super) fn remove(&mut self, key: &[u8]) -> RowResult<()> {
+        self.totals.remove(key)?;
+        self.paths.remove(key)?;
+        self.agents.remove(key)?;
+        Ok(())
+    }
+}
+
+/// The key goes in by its hash as the seed, so that a value under another key does not validate.
+fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
+    xxh3_64_with_seed(value, xxh3_64_with_seed(key, 0)).to_le_bytes()
+}
+
+fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(key, &value);
+    value.extend(checksum);
+    value
+}
+
+fn open<'a>(table: &str, key: &[u8], value: &'a [u8]) -> RowResult<&'a [u8]> {
+    match value.split_last_chunk::<8>() {
+        Some((value, recorded)) if checksum(key, value) == *recorded => Ok(value),
+        _ => Err(RowError::Corrupt(table.into())),
+    }
+}
+
+fn encode_totals(totals: &Totals) -> Vec<u8> {
+    let mut value = Vec::with_capacity(16);
+    for number in [totals.requests, totals.late, totals.revision] {
+        put_varint(&mut value, number);
+    }
+    value
+}
+
+fn decode_totals(mut value: &[u8]) -> RowResult<Totals> {
+    let mut next = || take_varint(&mut value).ok_or_else(|| RowError::Corrupt("totals".into()));
+    Ok(Totals { requests: next()?, late: next()?, revision: next()? })
+}
+
+fn encode_counts(counts: &Counts) -> Vec<u8> {
+    let mut value = Vec::with_capacity(16 + counts.len() * 40);
+    put_varint(&mut value, counts.len() as u64);
+    for (name, count) in counts.iter() {
+        put_varint(&mut value, name.len() as u64);
+        value.extend(name.as_bytes());
+        put_varint(&mut value, count);
+    }
+    value
+}
+
+fn decode_counts(table: &str, mut value: &[u8]) -> RowResult<Counts> {
+    let mut take = || {
+        let names = usize::try_from(take_varint(&mut value)?).ok()?;
+        let mut pairs = Vec::with_capacity(names.min(value.len()));
+        for _ in 0..names {
+            let len = usize::try_from(take_varint(&mut value)?).ok()?;
+            let (name, rest) = value.split_at_checked(len)?;
+            value = rest;
+            pairs.push((std::str::from_utf8(name).ok()?.into(), take_varint(&mut value)?));
+        }
+        Counts::from_sorted(pairs)
+    };
+    take().ok_or_else(|| RowError::Corrupt(table.into()))
+}
+
+/// LEB128: seven bits a byte, least significant first, the high bit says that more follow.
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_validates_under_its_own_key_only() {
+        let counts = Counts::from_unsorted(vec![("GET /".into(), 300), ("GET /a".into(), 1)]);
+        let mut value = seal(b"key", encode_counts(&counts));
+        let decoded = open("paths", b"key", &value).and_then(|v| decode_counts("paths", v));
+        assert!(decoded.is_ok_and(|decoded| decoded == counts));
+        assert!(open("paths", b"other", &value).is_err());
+        value[3] ^= 1;
+        assert!(open("paths", b"key", &value).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn varints_come_back(number: u64) {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(take_varint(&mut bytes.as_slice()), Some(number));
+        }
+
+        #[test]
+        fn keys_sort_by_time_then_customer(a in 0_u32..99, b in 0_u32..99, x in "[a-c]{1,3}", y in "[a-c]{1,3}") {
+            let (left, right) = (key(Level::Minute, Minute(a), &x), key(Level::Minute, Minute(b), &y));
+            assert_eq!(left.cmp(&right), (a, &x).cmp(&(b, &y)));
+        }
+    }
+}
