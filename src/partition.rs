@@ -28,9 +28,10 @@ pub fn partition_of(customer: &CustomerId, bucket: Minute, partitions: u16) -> P
 mod tests {
     use super::*;
 
+    /// The values come from another implementation of xxh3-64 (python-xxhash).
     #[test]
     fn the_hash_is_fixed() {
-        let golden = [("cus-axon", 29_449_083, 4), ("a", 0, 0), ("tenant:7@eu", 28_000_000, 6)];
+        let golden = [("cus-axon", 29_449_083, 2), ("a", 0, 1), ("tenant:7@eu", 28_000_000, 4)];
         for (customer, minute, partition) in golden {
             let customer = CustomerId::new(customer).expect("valid");
             let found = partition_of(&customer, Minute(minute), 7);

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{DecodeError, EntryError, rfc3339};
@@ -16,7 +18,7 @@ use crate::limits;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawEntry<'a> {
+struct Fields<'a> {
     #[serde(borrow)]
     received_at: Cow<'a, str>,
     #[serde(borrow)]
@@ -27,11 +29,33 @@ struct RawEntry<'a> {
     user_agent: Cow<'a, str>,
 }
 
+/// An entry as it stands in the body: an object. (A derived struct would take an array too.)
+struct RawEntry<'a>(Fields<'a>);
+
 impl RawEntry<'_> {
     fn check(&self) -> Result<LogEntry<'_>, FieldError> {
-        let minute = rfc3339::minute(&self.received_at)
+        let Self(fields) = self;
+        let minute = rfc3339::minute(&fields.received_at)
             .map_err(|reason| FieldError::new("receivedAt", reason))?;
-        LogEntry::new(minute, &self.method, &self.path, &self.user_agent)
+        LogEntry::new(minute, &fields.method, &fields.path, &fields.user_agent)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawEntry<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<'a>(PhantomData<&'a str>);
+        impl<'de: 'a, 'a> Visitor<'de> for Object<'a> {
+            type Value = RawEntry<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a log entry, which is a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map)).map(RawEntry)
+            }
+        }
+        deserializer.deserialize_map(Object(PhantomData))
     }
 }
 
