@@ -1,4 +1,30 @@
-//! Exact per-minute analytics per customer from HTTP access logs.
+//! Exact per-minute analytics per customer from HTTP access logs, in one process.
+//!
+//! Clients post batches of log entries, at least once; logmill acknowledges a batch only when it
+//! is durable, counts it exactly once, and answers questions about any minute at once.
+//!
+//! # Layout
+//!
+//! In the order in which a log line travels:
+//!
+//! - [`http`] takes requests and gives answers; [`admission`] makes room before a body is read.
+//! - [`decode`] turns a body into [`entry`]s; [`user_agent`] names who sent each.
+//! - [`insight`] sums a batch up: one partial insight per minute, by interned [`names`].
+//! - [`sequencer`] gives batches their order: it takes their keys in [`claim`], writes them to the
+//!   [`journal`], and only then has them dispatched and answered.
+//! - [`partition`] says which [`worker`] owns a window; that one rolls it up into a [`delta`].
+//! - [`checkpoint`] moves deltas into the [`store`], at one cut through all queues.
+//! - [`query`] overlays the store with what is still in memory.
+//!
+//! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
+//! threads; [`service`] joins engine and HTTP; [`import`] is the client for log files.
+//!
+//! What all share: [`ids`], [`window`] and [`counts`] are the words they speak; [`limits`] and
+//! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
+//! [`status`], [`telemetry`] and [`error`] say how things stand.
+//!
+//! `ARCHITECTURE.md` has the invariants, named A1 to L1, that comments and tests refer to.
+
 pub mod admission;
 pub mod checkpoint;
 pub mod claim;
@@ -28,6 +54,8 @@ pub mod service;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod tidy;
 pub mod user_agent;
 pub mod window;
 pub mod worker;

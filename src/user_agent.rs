@@ -12,7 +12,7 @@
 //! 3. `woothee`'s name of a crawler, but for "misc crawler", respelt by `table::RESPELT`.
 //! 4. A crawler that names itself as `compatible; SomeBot/1.0` and stands in no table.
 //! 5. `woothee`'s name of a browser, put right where it names the wrong one.
-//! 6. The product: the first RFC 9110 product token, at most [`crate::limits::AGENT_PRODUCT_BYTES_MAX`] bytes of it,
+//! 6. The product: the first RFC 9110 product token, at most 64 bytes of it,
 //!    spelt as in `table::PRODUCTS` where it stands there. `Mozilla` says nothing, so the rest is
 //!    asked first: a known library, `MSIE`, the name after `compatible;`, a word that ends in "bot"
 //!    or the like, a product that is no browser engine. A bare `Mozilla/5.0 (…)` that says no more

@@ -256,7 +256,10 @@ pub(super) fn start_keeper(
                 select! {
                     send(hand_out, segment) -> sent => if sent.is_err() { return Ok(()) },
                     recv(returned) -> segments => match segments {
-                        Ok(segments) => keeper.reclaim(segments)?,
+                        Ok(segments) => {
+                            keeper.reclaim(segments)?;
+                            ready = Some(segment);
+                        }
                         Err(_) => return Ok(()),
                     },
                 }

@@ -1,0 +1,128 @@
+//! What lints cannot see, as tests: which module may know which, how long files are, that every
+//! invariant has its place in code and tests, and that the documentation names what there is.
+
+#![expect(clippy::disallowed_methods, reason = "reads the sources, outside of any engine")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file below a folder, with its text.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = read(&path);
+                found.push((path.strip_prefix(root()).expect("below").to_path_buf(), text));
+            }
+        }
+    }
+    found
+}
+
+/// Modules of the crate that a source names outside of comments, as in `crate::store`.
+fn named_modules(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1))
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next())
+        .filter(|module| !module.is_empty())
+}
+
+/// The pure core asks nobody for time, files or threads; the pipeline does not know the edge.
+#[test]
+fn modules_know_only_what_is_below_them() {
+    const WORDS: &[&str] = &["counts", "ids", "limits", "names", "window"];
+    const CORE: &[&str] = &["decode", "delta", "entry", "insight", "partition", "user_agent"];
+    const EDGE: &[&str] = &["admission", "cli", "config", "http", "import", "query", "service"];
+    for (path, text) in sources("src") {
+        let file = path.strip_prefix("src").expect("below src");
+        let module = file.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
+        let module = module.trim_end_matches(".rs");
+        let is_test = path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
+        for named in named_modules(&text) {
+            let below_core = WORDS.contains(&named) || CORE.contains(&named);
+            let fine = if named == module || is_test {
+                true
+            } else if WORDS.contains(&module) {
+                WORDS.contains(&named)
+            } else if CORE.contains(&module) {
+                below_core
+            } else if EDGE.contains(&module) || matches!(module, "main" | "testing" | "tidy") {
+                true
+            } else {
+                !EDGE.contains(&named) || (module, named) == ("telemetry", "config")
+            };
+            assert!(fine, "{} must not know crate::{named}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_short_and_say_what_they_are() {
+    for (path, text) in ["src", "e2e"].into_iter().flat_map(sources) {
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines", path.display());
+        assert!(text.starts_with("//! "), "{} must begin with what it is for", path.display());
+        for (number, line) in (1..).zip(text.lines()) {
+            let long = line.chars().count();
+            let is_data = line.contains('"');
+            assert!(long <= 100 || is_data, "{}:{number} has {long} columns", path.display());
+        }
+    }
+}
+
+/// Each invariant stands in the architecture, and in code, and in a test.
+#[test]
+fn every_invariant_is_named_where_it_is_kept() {
+    let architecture = read("ARCHITECTURE.md");
+    let mut sources = sources("src");
+    sources.retain(|(path, _)| !path.ends_with("tidy.rs"));
+    for id in ["A1", "A2", "A3", "A4", "W1", "W2", "S1", "S2", "Q1", "T1", "L1"] {
+        assert!(architecture.contains(&format!("| {id} |")), "{id} is not in ARCHITECTURE.md");
+        let names = |is_test: bool| {
+            sources.iter().any(|(_, text)| {
+                let (code, tests) = match text.split_once("#[cfg(test)]\nmod tests {") {
+                    Some((code, tests)) => (code, tests),
+                    None if text.contains("#[test]") => ("", text.as_str()),
+                    None => (text.as_str(), ""),
+                };
+                let text = if is_test { tests } else { code };
+                text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == id)
+            })
+        };
+        assert!(names(false), "no code names {id}");
+        assert!(names(true), "no test names {id}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_metric_and_every_problem() {
+    let readme = read("README.md");
+    for metric in crate::telemetry::metrics::ALL {
+        let name = metric.name;
+        assert!(readme.contains(&format!("`{name}`")), "README.md does not name {name}");
+    }
+    let problems = read("src/http/problem.rs");
+    let names = problems.split('"').filter(|text| {
+        text.contains('-') && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    });
+    let mut count = 0;
+    for name in names.filter(|name| !matches!(*name, "accept-post" | "retry-after")) {
+        count += 1;
+        assert!(readme.contains(&format!("`{name}`")), "README.md does not name {name}");
+    }
+    assert!(count > 15, "the problem types were found");
+}
