@@ -44,6 +44,12 @@ impl Counts {
         self.0.is_empty()
     }
 
+    /// About how many bytes of memory, or of JSON, it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, _)| name.len() + 16).sum()
+    }
+
     /// The sum over all names.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -82,8 +82,8 @@ pub const YEAR_MAX: i16 = 2199;
 
 /// Windows in one page of an answer; `next` goes on.
 pub const PAGE_WINDOWS_MAX: usize = 1_440;
-/// Distinct keys in one page of an answer; the page ends with the window that passes it.
-pub const PAGE_KEYS_MAX: usize = 400_000;
+/// Bytes of names and counts in one page of an answer; it ends with the window that passes it.
+pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of `GET /analytics/top`.
 pub const TOP_ROWS_MAX: usize = 1_000;
 /// Queries running at once; a further one waits, up to [`QUERY_WAIT_MAX`], then answers 503.
@@ -132,10 +132,9 @@ pub const TIB: u64 = 1024 * GIB;
 
 // How the bounds relate; a change that breaks one of these does not compile.
 const _: () = assert!(
-    BODY_BYTES_MAX + 1024 * 1024 < SEGMENT_BYTES - FRAME_ALIGN_BYTES,
-    "a batch of the largest size must fit a segment"
+    GROUP_BYTES_MAX + BODY_BYTES_MAX + MIB <= SEGMENT_BYTES - 2 * FRAME_ALIGN_BYTES,
+    "a group that is all but full, one more batch of the largest size, and all ids fit a segment"
 );
-const _: () = assert!(GROUP_BYTES_MAX <= BODY_BYTES_MAX, "a full group must fit a segment too");
 const _: () = assert!(CLAIM_PAGE_NAMES_MAX < 65_000, "ext4 allows 65,000 links to one file");
 const _: () = assert!(
     (GROUP_BATCHES_MAX * 512) as u64 <= CLAIM_PAGE_BYTES * 2,

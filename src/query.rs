@@ -106,10 +106,10 @@ pub fn windows(
     starts.dedup();
 
     let mut page = WindowsPage::default();
-    let mut page_keys = 0;
+    let mut bytes = 0;
     for start in starts {
         let full = page.windows.len() == limits::PAGE_WINDOWS_MAX;
-        if full || page_keys >= limits::PAGE_KEYS_MAX {
+        if full || bytes >= limits::PAGE_BYTES_MAX {
             page.next = Some(start);
             break;
         }
@@ -117,7 +117,7 @@ pub fn windows(
         if let Some(more) = overlay.remove(&start) {
             window.merge(&more, keys);
         }
-        page_keys += window.paths.len() + window.agents.len();
+        bytes += window.paths.bytes() + window.agents.bytes();
         page.windows.push((start, window));
     }
     Ok(page)

@@ -74,12 +74,13 @@ pub async fn run(
     upkeep.abort();
 
     // A recovery cannot be interrupted; what it has done so far is done again.
-    if let Some(engine) = app.engine.get() {
-        let engine = Arc::clone(engine);
-        // It says why it failed in the status.
-        tokio::task::spawn_blocking(move || engine.stop()).await.ok();
-    } else {
-        starting.abort();
+    match app.engine.get().map(Arc::clone) {
+        // After a failure nothing is written any more: recovery judges what is there.
+        Some(engine) if status.failure().is_none() => {
+            // If it fails, it says why in the status.
+            tokio::task::spawn_blocking(move || engine.stop()).await.ok();
+        }
+        _ => starting.abort(),
     }
     status.failure().map_or(Ok(()), Err)
 }
@@ -183,3 +184,6 @@ fn app(config: &Config, recovery: &Recovery) -> App {
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,14 +49,14 @@ where
         let _turn = app.queries.take().await?;
         let shared = Arc::clone(app);
         tokio::task::spawn_blocking(move || work(&shared)).await.unwrap_or_else(|_| {
-            Err(Problem::new(Type::Unavailable, "the query failed; see the server's log"))
+            Err(Problem::new(Type::Internal, "the query failed; see the server's log"))
         })
     }
     .await;
     metrics::query(match &result {
         Ok(_) => "answered",
-        Err(problem) if problem.kind() == Type::InvalidQuery => "rejected",
-        Err(_) => "overloaded",
+        Err(problem) if problem.kind().means_try_again() => "overloaded",
+        Err(_) => "rejected",
     });
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     result.map(|json| (content_type, json).into_response())

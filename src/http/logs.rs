@@ -51,7 +51,7 @@ pub(super) async fn post(
             metrics::batch(match problem.kind() {
                 Type::AlreadyAccepted => metrics::Outcome::Duplicate,
                 Type::KeyReused => metrics::Outcome::Conflict,
-                kind if matches!(kind.status().as_u16(), 429 | 503) => metrics::Outcome::Overloaded,
+                kind if kind.means_try_again() => metrics::Outcome::Overloaded,
                 _ => metrics::Outcome::Rejected,
             });
             problem.into_response()
@@ -127,7 +127,7 @@ async fn decode(
         let (app, body) = (Arc::clone(app), body.clone());
         tokio::task::spawn_blocking(move || decode(&app, &body))
             .await
-            .map_err(|_| Problem::new(Type::Unavailable, "decoding failed; see the server's log"))?
+            .map_err(|_| Problem::new(Type::Internal, "decoding failed; see the server's log"))?
     };
     let (summary, digest) = decoded.map_err(Problem::from)?;
     Ok(Decoded { permit, body, summary, digest })

@@ -54,6 +54,8 @@ pub enum Type {
     DiskFull,
     /// The server is starting, stopping or has failed.
     Unavailable,
+    /// A defect in logmill; the same request would fail again.
+    Internal,
     /// The query cannot be understood.
     InvalidQuery,
     /// There is no such route.
@@ -97,6 +99,7 @@ impl Type {
             Self::Overloaded => (503, "overloaded", "Server is full"),
             Self::DiskFull => (503, "disk-full", "Disk is full"),
             Self::Unavailable => (503, "unavailable", "Server is not available"),
+            Self::Internal => (500, "internal-error", "Server has a defect"),
             Self::InvalidQuery => (400, "invalid-query", "Query is invalid"),
             Self::NotFound => (404, "not-found", "Route does not exist"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "Method is not allowed"),
@@ -107,6 +110,12 @@ impl Type {
     #[must_use]
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.facts().0).expect("the table holds valid codes")
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn means_try_again(self) -> bool {
+        matches!(self.facts().0, 429 | 503)
     }
 
     /// The last part of the type's URI.
@@ -169,7 +178,7 @@ impl Problem {
         let headers = response.headers_mut();
         let content_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, content_type);
-        if matches!(status, 429 | 503) {
+        if self.kind.means_try_again() {
             headers.insert(header::RETRY_AFTER, limits::RETRY_AFTER_SECONDS.into());
         }
         if status == 415 {

@@ -17,8 +17,8 @@
 //!
 //! **Limits**: two logs whose first imported bytes are equal are taken for one, and a log whose
 //! beginning was edited for a new one. The server forgets keys after its `idempotency.retention`
-//! (7 days): an interrupted import should be run again before that. [`crate::limits::IMPORT_LOGS_MAX`] logs; then the
-//! import refuses instead of forgetting one.
+//! (7 days): an interrupted import should be run again before that. The file remembers
+//! [`limits::IMPORT_LOGS_MAX`] logs; then the import refuses instead of forgetting one.
 
 #![allow(clippy::disallowed_methods, reason = "the import client owns its state file")]
 
