@@ -51,6 +51,8 @@ pub mod query;
 pub mod recovery;
 pub mod sequencer;
 pub mod service;
+#[cfg(test)]
+mod sim;
 pub mod status;
 pub mod store;
 pub mod telemetry;

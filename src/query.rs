@@ -9,11 +9,29 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use crate::counts::{Counts, KeyLimits, TimedCounts, WindowCounts};
-use crate::engine::{Busy, Engine};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
+use crate::worker::Overlay;
+
+/// The workers did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the workers did not answer in time")]
+pub struct Busy;
+
+/// What is asked: the workers of a running engine, and its store.
+pub trait Source {
+    /// What the workers hold of a customer's minutes: everything acknowledged before the call
+    /// that may not be in the store yet (Q1).
+    ///
+    /// # Errors
+    /// [`Busy`] if the workers do not answer in time.
+    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy>;
+
+    /// The store.
+    fn store(&self) -> &Store;
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +82,15 @@ struct View<'e> {
 }
 
 impl<'e> View<'e> {
-    fn open(engine: &'e Engine, customer: &CustomerId, span: Span) -> Result<Self, QueryError> {
-        let overlays = engine.overlays(customer, span)?;
+    fn open(
+        source: &'e impl Source,
+        customer: &CustomerId,
+        span: Span,
+    ) -> Result<Self, QueryError> {
+        let overlays = source.overlays(customer, span)?;
         // IMPORTANT: after the workers have answered. A checkpoint that commits in between is in
         // the snapshot, and its epoch tells which of their answers it holds.
-        let snapshot = engine.store().snapshot()?;
+        let snapshot = source.store().snapshot()?;
         let held = snapshot.position()?.epoch;
         let newer = overlays.into_iter().filter(|overlay| overlay.epoch > held);
         let mut newer: Vec<_> = newer.collect();
@@ -84,7 +106,7 @@ impl<'e> View<'e> {
 /// # Errors
 /// [`QueryError`].
 pub fn windows(
-    engine: &Engine,
+    source: &impl Source,
     customer: &CustomerId,
     size: WindowSize,
     span: Span,
@@ -95,7 +117,7 @@ pub fn windows(
     if whole.is_empty() {
         return Ok(WindowsPage::default());
     }
-    let view = View::open(engine, customer, whole)?;
+    let view = View::open(source, customer, whole)?;
     let mut overlay: BTreeMap<Minute, WindowCounts> = BTreeMap::new();
     for (minute, counts) in &view.overlay {
         overlay.entry(minute.floor(size)).or_default().merge(counts, keys);
@@ -129,13 +151,13 @@ pub fn windows(
 /// # Errors
 /// [`QueryError`].
 pub fn top(
-    engine: &Engine,
+    source: &impl Source,
     customer: &CustomerId,
     span: Span,
     by: TopBy,
     rows: usize,
 ) -> Result<Top, QueryError> {
-    let view = View::open(engine, customer, span)?;
+    let view = View::open(source, customer, span)?;
     let mut sum = Ranking::default();
     for (minute, counts) in &view.overlay {
         if span.contains(*minute) {

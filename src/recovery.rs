@@ -51,6 +51,8 @@ pub struct Recovery {
     pub retention: Retention,
     /// Memory of deltas from which on a checkpoint is due.
     pub checkpoint_memory_bytes: usize,
+    /// Size of new segments, [`crate::limits::SEGMENT_BYTES`] but in a simulation.
+    pub segment_bytes: u64,
     /// Memory that the store may cache with.
     pub store_cache_bytes: usize,
     /// Go on although acknowledged batches cannot be read.
@@ -144,6 +146,7 @@ impl Recovery {
             layout.clone(),
             Arc::clone(&self.entropy),
             self.rules,
+            self.segment_bytes,
         )?;
         keeper.reclaim(found.segments)?;
         let Replay { claims, workers, group, epoch, accepted, .. } = replay;
@@ -156,8 +159,11 @@ impl Recovery {
         let path = layout.root().to_path_buf();
         disk.create_dir(layout.root())?;
         let names = disk.list(layout.root())?;
-        let known = |name: &&String| *name == "LOCK" || *name == "lost+found";
-        if !names.iter().any(|name| name == "VERSION") && names.iter().any(|name| !known(&name)) {
+        // A first start that was interrupted leaves no more than these.
+        let is_known = |name: &String| {
+            matches!(name.as_str(), "LOCK" | "lost+found") || Layout::is_unfinished(name)
+        };
+        if !names.iter().any(|name| name == "VERSION") && !names.iter().all(is_known) {
             return Err(EngineError::NotOurs { path });
         }
         let Some(lock) = disk.lock(&layout.lock())? else {

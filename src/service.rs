@@ -139,6 +139,7 @@ fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>
         rules: rules(config),
         retention: Retention { minutes: config.retention.minutes, hours: config.retention.hours },
         checkpoint_memory_bytes: to_usize(config.checkpoint.memory_bytes.bytes()),
+        segment_bytes: crate::limits::SEGMENT_BYTES,
         store_cache_bytes: to_usize(config.store.cache_bytes.bytes()),
         repair,
     }

@@ -23,6 +23,7 @@ use crate::error::EngineError;
 use crate::ids::CustomerId;
 use crate::journal::{Journal, Rules};
 use crate::limits;
+use crate::query::{Busy, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{Sequencer, Submission};
 use crate::status::{Phase, Status};
@@ -43,11 +44,6 @@ pub struct EngineSettings {
     /// How long, and how many, idempotency keys are kept.
     pub keys: KeyRetention,
 }
-
-/// Why a question cannot be answered now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the workers did not answer in time")]
-pub struct Busy;
 
 /// The running engine.
 #[derive(Debug)]
@@ -144,12 +140,22 @@ impl Engine {
         })
     }
 
-    /// What the workers hold of a customer's minutes: everything acknowledged before the call
-    /// that may not be in the store yet (Q1). Blocks; not for the reactor's threads.
+    /// Makes a last checkpoint: nothing that was acknowledged needs replay afterwards. Blocks.
     ///
-    /// # Errors
-    /// [`Busy`] if the workers do not answer in time.
-    pub fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+    /// The caller has stopped submitting. The threads end when the engine is dropped.
+    pub fn stop(&self) {
+        self.status.enter(Phase::Stopping);
+        let (done, stopped) = bounded(0);
+        if self.control.send(Control::Stop(done)).is_ok() {
+            // Ends without a word when the checkpointer failed; the status says why.
+            stopped.recv_timeout(limits::SHUTDOWN_CHECKPOINT_MAX).ok();
+        }
+    }
+}
+
+/// Blocks on the workers' queues; not for the reactor's threads.
+impl Source for Engine {
+    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
         let (reply, answers): (_, Receiver<Vec<Overlay>>) = bounded(self.workers.len());
         for worker in &self.workers {
             let request = OverlayRequest { customer: customer.clone(), span, reply: reply.clone() };
@@ -164,21 +170,7 @@ impl Engine {
         Ok(overlays)
     }
 
-    /// The store.
-    #[must_use]
-    pub fn store(&self) -> &Store {
+    fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Makes a last checkpoint: nothing that was acknowledged needs replay afterwards. Blocks.
-    ///
-    /// The caller has stopped submitting. The threads end when the engine is dropped.
-    pub fn stop(&self) {
-        self.status.enter(Phase::Stopping);
-        let (done, stopped) = bounded(0);
-        if self.control.send(Control::Stop(done)).is_ok() {
-            // Ends without a word when the checkpointer failed; the status says why.
-            stopped.recv_timeout(limits::SHUTDOWN_CHECKPOINT_MAX).ok();
-        }
     }
 }

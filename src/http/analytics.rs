@@ -78,7 +78,7 @@ pub(super) async fn windows(
     }
     answer(&app, move |app| {
         let rules = app.settings.rules;
-        let page = query::windows(app.answering()?, &customer, size, span, rules.keys)
+        let page = query::windows(app.answering()?.as_ref(), &customer, size, span, rules.keys)
             .map_err(|error| failed(app, error))?;
         let now = app.clock.wall();
         let is_final = |start| is_late(Span::of(size, start).to, now, rules.grace);
@@ -110,7 +110,7 @@ pub(super) async fn top(
     let limit = parameters.limit()?;
     let span = parameters.span(app.clock.wall(), WindowSize::Minute)?;
     answer(&app, move |app| {
-        let top = query::top(app.answering()?, &customer, span, by, limit)
+        let top = query::top(app.answering()?.as_ref(), &customer, span, by, limit)
             .map_err(|error| failed(app, error))?;
         let listed: u64 = top.rows.iter().map(|(_, requests)| requests).sum();
         let rows = top.rows.iter();

@@ -17,6 +17,8 @@ pub struct Prepared {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) sequence: u64,
     pub(super) id: u64,
+    /// Size of the file.
+    pub(super) bytes: u64,
 }
 
 /// A segment that is not appended to any more.
@@ -34,6 +36,7 @@ pub struct SegmentKeeper {
     layout: Layout,
     entropy: Arc<dyn Entropy>,
     rules: Rules,
+    segment_bytes: u64,
     next_sequence: u64,
     /// Numbers of the spare files, see [`Layout::spare`].
     spares: Vec<u64>,
@@ -58,12 +61,14 @@ impl SegmentKeeper {
         layout: Layout,
         entropy: Arc<dyn Entropy>,
         rules: Rules,
+        segment_bytes: u64,
     ) -> DiskResult<Self> {
         let names = disk.list(&layout.journal())?;
         let spares: Vec<u64> = names.iter().filter_map(|n| Layout::parse_spare(n)).collect();
         let segments = names.iter().filter_map(|name| Layout::parse_segment(name));
         let last = segments.chain(spares.iter().copied()).max().unwrap_or(0);
-        Ok(Self { disk, layout, entropy, rules, next_sequence: last + 1, spares })
+        let next_sequence = last + 1;
+        Ok(Self { disk, layout, entropy, rules, segment_bytes, next_sequence, spares })
     }
 
     /// Makes the next segment: from a spare if there is one, from nothing otherwise.
@@ -79,7 +84,7 @@ impl SegmentKeeper {
         let path = self.layout.segment(header.sequence);
         let block = header.encode();
         let file = match self.spares.last() {
-            None => self.disk.create_new(&path, &block, limits::SEGMENT_BYTES)?,
+            None => self.disk.create_new(&path, &block, self.segment_bytes)?,
             Some(spare) => {
                 let spare = self.layout.spare(*spare);
                 let file = self.disk.open(&spare)?;
@@ -92,7 +97,8 @@ impl SegmentKeeper {
             }
         };
         self.next_sequence += 1;
-        Ok(Prepared { file, sequence: header.sequence, id: header.id })
+        let bytes = file.len()?;
+        Ok(Prepared { file, sequence: header.sequence, id: header.id, bytes })
     }
 
     /// Takes segments back, oldest first. IMPORTANT: only after the store and the claims durably

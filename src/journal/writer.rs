@@ -56,7 +56,7 @@ impl Journal {
     /// # Errors
     /// If a new segment is needed and cannot be made.
     pub fn reserve(&mut self, payload_bytes: u64) -> DiskResult<()> {
-        if self.offset + format::frame_bytes(payload_bytes) <= limits::SEGMENT_BYTES {
+        if self.offset + format::frame_bytes(payload_bytes) <= self.current.bytes {
             return Ok(());
         }
         let next = (self.source)()?;
@@ -83,7 +83,7 @@ impl Journal {
         assert_eq!(group, self.last_group.next(), "groups are dense");
         format::encode_frame(&mut self.frame, self.current.id, group, accepted, records);
         let bytes = self.frame.len() as u64;
-        assert!(self.offset + bytes <= limits::SEGMENT_BYTES, "space is reserved before");
+        assert!(self.offset + bytes <= self.current.bytes, "space is reserved before");
         self.current.file.write_at(self.offset, &self.frame)?;
         self.current.file.sync_data()?;
         self.offset += bytes;

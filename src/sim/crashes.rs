@@ -1,0 +1,306 @@
+//! Crashes at every disk operation, and at random ones.
+//!
+//! The seed of a failing case is in its message; `LOGMILL_SIM_SEED=<seed>` runs that one alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::{Cut, SimDisk};
+use super::machine::{Batch, Machine, Setup};
+use super::oracle::Oracle;
+use super::{SimClock, SimEntropy};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::ids::AcceptTime;
+
+/// 2025-12-28T18:03:00Z
+const START_MS: u64 = 1_766_944_980_000;
+const CUTS: [Cut; 3] = [Cut::Kill, Cut::PowerKeepsNothing, Cut::PowerKeepsSome];
+
+/// One step of a workload.
+#[derive(Debug, Clone)]
+enum Step {
+    Group(Vec<Batch>),
+    Checkpoint,
+    Sweep,
+    Pass(Duration),
+    /// The wall clock is set, forward or back.
+    Clock(AcceptTime),
+}
+
+fn batch(customer: u64, key: u64, minutes: u64) -> Batch {
+    let entry = |minute: u64| {
+        let (hour, minute) = (minute / 60, minute % 60);
+        format!(
+            r#"{{"receivedAt":"2025-12-28T{hour:02}:{minute:02}:01Z","method":"GET","path":"/k{key}","userAgent":"curl/8"}}"#
+        )
+    };
+    let entries: Vec<_> = (0..minutes).map(|n| entry(1_080 + (key + n) % 7)).collect();
+    let body = format!("[{}]", entries.join(","));
+    Batch { customer: format!("c{customer}"), key: format!("k{key}"), body }
+}
+
+/// The same key with other content.
+fn changed(batch: &Batch) -> Batch {
+    Batch { body: batch.body.replacen("/k", "/changed-k", 1), ..batch.clone() }
+}
+
+/// A workload that touches everything: groups of several customers, duplicates and conflicts
+/// within a group and across groups, checkpoints, segments turning over, keys being swept.
+fn script() -> Vec<Step> {
+    let (a, b, c) = (batch(1, 1, 3), batch(2, 2, 1), batch(1, 3, 2));
+    let many = |from: u64| (from..from + 12).map(|key| batch(key % 3, key, 2)).collect();
+    vec![
+        Step::Group(vec![a.clone()]),
+        Step::Group(vec![b.clone(), a.clone(), changed(&a), c.clone(), c.clone()]),
+        Step::Group(many(10)),
+        Step::Checkpoint,
+        Step::Group(vec![a.clone(), batch(2, 4, 2), changed(&b)]),
+        Step::Pass(Duration::from_secs(3_700)),
+        Step::Group(many(30)),
+        Step::Sweep,
+        Step::Checkpoint,
+        Step::Group(many(50)),
+        Step::Checkpoint,
+        Step::Group(vec![batch(1, 5, 1)]),
+    ]
+}
+
+/// A random workload of the same ingredients.
+fn random_script(chance: &SimEntropy) -> Vec<Step> {
+    let mut sent: Vec<Batch> = Vec::new();
+    let mut steps = Vec::new();
+    for _ in 0..5 + chance.below(15) {
+        steps.push(match chance.below(10) {
+            0..6 => {
+                let mut group = Vec::new();
+                for _ in 0..1 + chance.below(8) {
+                    let key = 100 + sent.len() as u64;
+                    let next = match (chance.below(4), sent.is_empty()) {
+                        (0, false) => {
+                            let at = usize::try_from(chance.below(sent.len() as u64));
+                            let old = sent[at.expect("small")].clone();
+                            if chance.one_in(3) { changed(&old) } else { old }
+                        }
+                        _ => batch(chance.below(3), key, 1 + chance.below(4)),
+                    };
+                    if next.key == format!("k{key}") {
+                        sent.push(next.clone());
+                    }
+                    group.push(next);
+                }
+                Step::Group(group)
+            }
+            6 | 7 => Step::Checkpoint,
+            8 => Step::Pass(Duration::from_secs(chance.below(4_000))),
+            _ => Step::Clock(AcceptTime(START_MS - 604_800_000 + chance.below(1_209_600_000))),
+        });
+    }
+    steps
+}
+
+/// One world: a disk, a clock and what senders know.
+struct World {
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    oracle: Oracle,
+    setup: Setup,
+    seed: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let setup = Setup { partitions: 2, segment_bytes: 24 * 1_024, keys_max: 1_000 };
+        let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::at(START_MS)));
+        Self { disk, clock, oracle: Oracle::default(), setup, seed }
+    }
+
+    fn fork(&self) -> Self {
+        let (wall, uptime) = (self.clock.wall().0, self.clock.uptime());
+        let clock = SimClock::at(wall - u64::try_from(uptime.as_millis()).expect("short"));
+        clock.advance(uptime);
+        Self {
+            disk: self.disk.fork(),
+            clock: Arc::new(clock),
+            oracle: self.oracle.clone(),
+            ..*self
+        }
+    }
+
+    fn boot(&self) -> Option<Machine> {
+        let entropy = Arc::new(SimEntropy::seeded(self.seed));
+        Machine::boot(&self.disk, &self.clock, entropy, self.setup).ok()
+    }
+
+    /// Takes the steps until the machine goes down or there are no more.
+    fn run(&mut self, machine: &mut Machine, steps: &[Step]) {
+        for step in steps {
+            let done = match step {
+                Step::Group(batches) => {
+                    batches.iter().for_each(|batch| self.oracle.sends(batch));
+                    machine.group(batches).map(|outcomes| {
+                        for (batch, outcome) in batches.iter().zip(outcomes) {
+                            self.oracle.hears(batch, outcome);
+                        }
+                    })
+                }
+                Step::Checkpoint => machine.checkpoint(),
+                Step::Sweep => machine.sweep(),
+                Step::Pass(time) => {
+                    self.clock.advance(*time);
+                    Ok(())
+                }
+                Step::Clock(wall) => {
+                    self.clock.set_wall(*wall);
+                    Ok(())
+                }
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn after(mut self, cut: Cut, seed: u64) -> Self {
+        self.disk = self.disk.after(cut, &SimEntropy::seeded(seed));
+        self.seed = seed;
+        self
+    }
+
+    /// Recovers, judges, has everything sent again, judges again, and once more after a clean
+    /// stop: from then on everything counts exactly once.
+    fn must_recover(&mut self, context: &str) {
+        let entropy = Arc::new(SimEntropy::seeded(self.seed ^ 1));
+        let booted = Machine::boot(&self.disk, &self.clock, entropy, self.setup);
+        let mut machine = booted.unwrap_or_else(|error| panic!("{context}: no recovery: {error}"));
+        self.oracle.judge(&machine);
+        for batch in self.oracle.all() {
+            let outcomes = machine.group(std::slice::from_ref(&batch));
+            let outcomes = outcomes.unwrap_or_else(|error| panic!("{context}: {error}"));
+            self.oracle.hears_again(&batch, outcomes[0]);
+        }
+        assert!(self.oracle.is_complete(), "{context}: something is neither new nor known");
+        self.oracle.judge(&machine);
+        machine.checkpoint().unwrap_or_else(|error| panic!("{context}: {error}"));
+        self.oracle.judge(&machine);
+        drop(machine);
+        let machine = self.boot().unwrap_or_else(|| panic!("{context}: no second recovery"));
+        self.oracle.judge(&machine);
+    }
+}
+
+/// A machine that is started on an empty disk, so that the first start is not counted again.
+fn started(seed: u64) -> World {
+    let world = World::new(seed);
+    drop(world.boot().expect("an empty disk"));
+    world
+}
+
+fn operations_of(world: &World, run: impl FnOnce(&mut World)) -> u64 {
+    let mut world = world.fork();
+    let before = world.disk.operations();
+    run(&mut world);
+    world.disk.operations() - before
+}
+
+/// A1, A2, A3, S1, S2: down at every operation of the workload, in every way.
+#[test]
+fn a_crash_at_any_operation_loses_and_repeats_nothing() {
+    let steps = script();
+    let fresh = started(7);
+    let total = operations_of(&fresh, |world| {
+        let mut machine = world.boot().expect("recovery");
+        world.run(&mut machine, &steps);
+    });
+    for at in 1..=total {
+        for cut in CUTS {
+            let mut world = fresh.fork();
+            world.disk.go_down_after(at);
+            if let Some(mut machine) = world.boot() {
+                world.run(&mut machine, &steps);
+            }
+            let mut world = world.after(cut, at);
+            world.must_recover(&format!("down at operation {at} of {total}, {cut:?}"));
+        }
+    }
+}
+
+/// The same, and down again at operations of the recovery that follows.
+#[test]
+fn a_second_crash_during_recovery_loses_and_repeats_nothing() {
+    let steps = script();
+    let fresh = started(8);
+    let total = operations_of(&fresh, |world| {
+        let mut machine = world.boot().expect("recovery");
+        world.run(&mut machine, &steps);
+    });
+    let chance = SimEntropy::seeded(9);
+    for at in (1..=total).step_by(stride()) {
+        let mut world = fresh.fork();
+        world.disk.go_down_after(at);
+        if let Some(mut machine) = world.boot() {
+            world.run(&mut machine, &steps);
+        }
+        let first = CUTS[usize::try_from(chance.below(3)).expect("small")];
+        let world = world.after(first, at);
+        let recovery = operations_of(&world, |world| drop(world.boot()));
+        for again in 1..=recovery {
+            let world = world.fork();
+            world.disk.go_down_after(again);
+            drop(world.boot());
+            let second = CUTS[usize::try_from(chance.below(3)).expect("small")];
+            let mut world = world.after(second, again);
+            world.must_recover(&format!(
+                "down at operation {at} of {total}, {first:?}; again at {again} of {recovery} of \
+                 the recovery, {second:?}"
+            ));
+        }
+    }
+}
+
+/// Random workloads, partition counts, crashes and repeated crashes.
+#[test]
+fn random_crashes_lose_and_repeat_nothing() {
+    let seed = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = match seed("LOGMILL_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..seed("LOGMILL_SIM_CASES").unwrap_or(300),
+    };
+    for seed in cases {
+        let chance = SimEntropy::seeded(seed);
+        let mut world = World::new(seed);
+        for crash in 0..1 + chance.below(4) {
+            world.setup.partitions = 1 + u16::try_from(chance.below(5)).expect("small");
+            world.disk.go_down_after(1 + chance.below(250));
+            if let Some(mut machine) = world.boot() {
+                let keys_from = crash * 1_000;
+                let steps = random_script(&chance);
+                world.run(&mut machine, &renamed(steps, keys_from));
+            }
+            let cut = CUTS[usize::try_from(chance.below(3)).expect("small")];
+            let next = chance.bits();
+            world = world.after(cut, next);
+        }
+        world.must_recover(&format!("LOGMILL_SIM_SEED={seed}"));
+    }
+}
+
+/// Gives the batches of another round keys of their own.
+fn renamed(steps: Vec<Step>, round: u64) -> Vec<Step> {
+    let rename = |batch: Batch| Batch {
+        key: format!("r{round}{}", batch.key),
+        body: batch.body.replace("\"path\":\"/", &format!("\"path\":\"/r{round}")),
+        ..batch
+    };
+    let step = |step| match step {
+        Step::Group(batches) => Step::Group(batches.into_iter().map(rename).collect()),
+        other => other,
+    };
+    steps.into_iter().map(step).collect()
+}
+
+/// How many first crashes are skipped between two that get every second one; 1 is all of them.
+fn stride() -> usize {
+    let full = std::env::var("LOGMILL_SIM_FULL").is_ok();
+    if full { 1 } else { 9 }
+}
