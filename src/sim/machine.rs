@@ -45,6 +45,7 @@ pub(super) struct Setup {
     pub(super) segment_bytes: u64,
     /// Past this many keys, the oldest are swept.
     pub(super) keys_max: u64,
+    pub(super) grace: Duration,
 }
 
 /// A running engine.
@@ -77,7 +78,7 @@ impl Machine {
             agents: Arc::clone(&agents),
             status: Arc::new(Status::new(setup.partitions, ceilings)),
             partitions: setup.partitions,
-            rules: Rules { grace: Duration::from_secs(60), keys: KEYS },
+            rules: Rules { grace: setup.grace, keys: KEYS },
             retention: Retention { minutes: 90 * DAY, hours: 730 * DAY },
             checkpoint_memory_bytes: 3_000,
             segment_bytes: setup.segment_bytes,
@@ -127,6 +128,11 @@ impl Machine {
 
     /// The five steps of a checkpoint.
     pub(super) fn checkpoint(&mut self) -> Result<(), EngineError> {
+        self.checkpoint_watched(|_| {})
+    }
+
+    /// A checkpoint, with a look at the machine between its steps.
+    pub(super) fn checkpoint_watched(&mut self, look: impl Fn(&Self)) -> Result<(), EngineError> {
         let epoch = self.epoch.next();
         let (reply, handed_over) = unbounded();
         for worker in self.workers().iter_mut() {
@@ -135,11 +141,14 @@ impl Machine {
         let now = Now::read(self.clock.as_ref());
         let mut placed = self.sequencer.barrier(now.uptime);
         let deltas: Vec<_> = handed_over.try_iter().map(|handed| handed.delta).collect();
+        look(self);
         self.checkpointer.write(epoch, &mut placed, &deltas, None, now)?;
         self.epoch = epoch;
+        look(self);
         for worker in self.workers().iter_mut() {
             worker.step(WorkerMessage::Committed(epoch));
         }
+        look(self);
         self.keeper.lock().expect("no panic holds the lock").reclaim(placed.sealed)?;
         Ok(())
     }
