@@ -47,6 +47,8 @@ pub struct ClaimStore {
     /// Pages read to judge duplicates, the most recent last.
     cache: VecDeque<PageIndex>,
     pub(super) keys_held: u64,
+    /// Names made since the last step of sweeping.
+    pub(super) made: usize,
     pub(super) dirty: ClaimSync,
     pub(super) sweep: Option<Sweep>,
 }
@@ -124,6 +126,7 @@ impl ClaimStore {
             closed: closed.into(),
             cache: VecDeque::new(),
             keys_held,
+            made: 0,
             dirty: ClaimSync::default(),
             sweep: None,
         })
@@ -141,13 +144,20 @@ impl ClaimStore {
     ) -> DiskResult<Vec<Verdict>> {
         let mut verdicts = Vec::with_capacity(claims.len());
         while let Some(first) = claims.get(verdicts.len()) {
-            if self.is_on_current_page(first)
-                && let Some(verdict) = self.judge(first)?
-            {
+            // A key that is taken must not fill pages: they are kept as long as keys are, and a
+            // sender can repeat itself without end. For the others, the link decides.
+            if let Some(verdict) = self.judge(first)? {
                 verdicts.push(verdict);
                 continue;
             }
-            for claim in self.write_entries(&claims[verdicts.len()..], group, uptime)? {
+            let rest = &claims[verdicts.len()..];
+            let mut free = 1;
+            while let Some(next) = rest.get(free)
+                && self.judge(next)?.is_none()
+            {
+                free += 1;
+            }
+            for claim in self.write_entries(&rest[..free], group, uptime)? {
                 verdicts.push(self.link_or_judge(claim)?);
             }
         }
@@ -221,10 +231,6 @@ impl ClaimStore {
         Ok(fitting)
     }
 
-    fn is_on_current_page(&self, claim: &Claim<'_>) -> bool {
-        self.current.as_ref().is_some_and(|page| page.index.contains(claim.name))
-    }
-
     fn page_for(&mut self, claim: &Claim<'_>, uptime: Duration) -> DiskResult<&mut OpenPage> {
         let full = |page: &OpenPage| page.fitting(std::slice::from_ref(claim)) == 0;
         let total = self.total_uptime(uptime);
@@ -264,6 +270,7 @@ impl ClaimStore {
         let outcome = self.disk.link(&path, &self.layout.name(name))?;
         if outcome == LinkOutcome::Created {
             self.keys_held += 1;
+            self.made += 1;
             self.dirty.shards.insert(Layout::shard(name));
         }
         Ok(outcome)
