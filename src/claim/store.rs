@@ -41,6 +41,8 @@ pub struct ClaimStore {
     /// Uptime of the server over its earlier lives.
     uptime_before: Duration,
     pub(super) current: Option<OpenPage>,
+    /// Made ahead, for when the current page is full.
+    reserved: Option<OpenPage>,
     next_page: u64,
     /// Oldest first.
     pub(super) closed: VecDeque<ClosedPage>,
@@ -122,6 +124,7 @@ impl ClaimStore {
             lives,
             uptime_before,
             current: None,
+            reserved: None,
             next_page: 0,
             closed: closed.into(),
             cache: VecDeque::new(),
@@ -130,6 +133,20 @@ impl ClaimStore {
             dirty: ClaimSync::default(),
             sweep: None,
         })
+    }
+
+    /// Makes sure that the keys of a group can be claimed without making a page, the one thing in
+    /// it that takes space worth speaking of. Nothing has been claimed when this fails.
+    ///
+    /// # Errors
+    /// If a new page is needed and cannot be made; the call may be repeated.
+    pub fn reserve(&mut self, claims: &[Claim<'_>], uptime: Duration) -> DiskResult<()> {
+        let total = self.total_uptime(uptime);
+        let fits = |page: &OpenPage| !is_old(page, total) && page.fitting(claims) == claims.len();
+        if self.reserved.is_none() && !self.current.as_ref().is_some_and(fits) {
+            self.reserved = Some(self.make_page(total)?);
+        }
+        Ok(())
     }
 
     /// Claims the keys of a group, in order; what is won counts once the group is synced.
@@ -238,12 +255,20 @@ impl ClaimStore {
             self.close_page();
         }
         if self.current.is_none() {
-            let id = PageId { incarnation: self.incarnation, number: self.next_page };
-            let header = PageHeader { id, created_uptime_ms: millis(total) };
-            self.current = Some(OpenPage::create(self.disk.as_ref(), &self.layout, header)?);
-            self.next_page += 1;
+            self.current = Some(match self.reserved.take() {
+                Some(page) => page,
+                None => self.make_page(total)?,
+            });
         }
         Ok(self.current.as_mut().expect("made just now"))
+    }
+
+    fn make_page(&mut self, total_uptime: Duration) -> DiskResult<OpenPage> {
+        let id = PageId { incarnation: self.incarnation, number: self.next_page };
+        let header = PageHeader { id, created_uptime_ms: millis(total_uptime) };
+        let page = OpenPage::create(self.disk.as_ref(), &self.layout, header)?;
+        self.next_page += 1;
+        Ok(page)
     }
 
     pub(super) fn close_page(&mut self) {

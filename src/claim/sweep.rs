@@ -152,6 +152,27 @@ mod tests {
         assert!(page(&claims).is_some_and(|end| end < 256), "one entry only: {:?}", page(&claims));
     }
 
+    /// A4: what a group needs is made before anything of it is claimed, so that a full disk can
+    /// still be answered with 503.
+    #[test]
+    fn claiming_makes_no_page_that_was_not_reserved() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(dir.path());
+        let mut claims = store(&layout);
+        let pages = || RealDisk.list(&layout.pages()).expect("listed").len();
+        for group in 0..10_u32 {
+            let keys: Vec<_> = (0..1_000).map(|key| format!("{group}-{key}")).collect();
+            let receipt = Receipt { entries: 1, windows: 1 };
+            let made: Vec<_> =
+                keys.iter().map(|key| Claim::new("c", key, ContentDigest(7), receipt)).collect();
+            let uptime = HOUR * group;
+            claims.reserve(&made, uptime).expect("reserved");
+            let before = pages();
+            claims.claim(&made, Group(u64::from(group) + 1), uptime).expect("claimed");
+            assert_eq!(pages(), before);
+        }
+    }
+
     /// L1: one step of sweeping after each group keeps up with groups of any size.
     #[test]
     fn sweeping_keeps_up_with_claiming() {
