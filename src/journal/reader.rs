@@ -28,6 +28,12 @@ pub enum Damage {
         /// The last group that is missing.
         last: Group,
     },
+    /// Two frames say that they are the same group; counting both would count batches twice.
+    #[error("group {} is there more than once", group.0)]
+    Twice {
+        /// The group.
+        group: Group,
+    },
     /// A frame is whole but what is in it makes no sense.
     #[error("group {} is whole but cannot be understood: {reason}", group.0)]
     Content {
@@ -100,12 +106,16 @@ pub fn scan(disk: &dyn Disk, layout: &Layout, checkpoint: Group) -> DiskResult<J
     found.frames.sort_by_key(|frame| frame.group);
     let mut expected = checkpoint.next();
     for frame in &found.frames {
+        if frame.group < expected {
+            found.damage.push(Damage::Twice { group: frame.group });
+        }
         if frame.group > expected {
             let last = Group(frame.group.0 - 1);
             found.damage.push(Damage::Missing { first: expected, last });
         }
         expected = frame.group.next();
     }
+    found.frames.dedup_by_key(|frame| frame.group);
     Ok(found)
 }
 
