@@ -195,6 +195,11 @@ impl Recovery {
                 disk.remove(&dir.join(name))?;
             }
         }
+        // IMPORTANT: what is there may have been made, or renamed into place, by a process that
+        // was killed before it synced the directory. Everything from here on relies on it.
+        for dir in layout.parents() {
+            disk.sync_dir(&dir)?;
+        }
         Ok(())
     }
 
@@ -311,3 +316,6 @@ impl Replay<'_> {
 fn claim<'a>(record: &Record<'a>, batch: &AcceptedBatch) -> Claim<'a> {
     Claim::new(record.customer, record.key, record.digest, receipt(&batch.summary))
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,16 +132,21 @@ impl Sequencer {
         clock: impl Fn() -> Duration,
     ) -> Result<Sequenced, DiskError> {
         let payload = group.iter().map(|submission| Journal::record_bytes(&record_of(submission)));
-        if let Err(error) = self.journal.reserve(payload.sum()) {
+        let claims: Vec<_> = group.iter().map(claim).collect();
+        let reserved = self
+            .journal
+            .reserve(payload.sum())
+            .and_then(|()| self.claims.reserve(&claims, now.uptime));
+        if let Err(error) = reserved {
+            drop(claims);
             if !error.is_out_of_space() {
                 return Err(error);
             }
-            tracing::warn!(%error, source = %error.source, "no room for the journal to grow");
+            tracing::warn!(%error, source = %error.source, "no room for journal or claims to grow");
             let answers = group.into_iter().map(|s| (s.reply, Outcome::NoSpace)).collect();
             return Ok(Sequenced { answers, ..Sequenced::default() });
         }
         let number = self.journal.last_group().next();
-        let claims: Vec<_> = group.iter().map(claim).collect();
         let verdicts = self.claims.claim(&claims, number, now.uptime)?;
         drop(claims);
         let mut sequenced = Sequenced::default();

@@ -172,7 +172,7 @@ fn app(config: &Config, recovery: &Recovery) -> App {
         entropy: Arc::clone(&recovery.entropy),
         metrics: metrics::install().clone(),
         queries: http::query_turns(),
-        decoders: Semaphore::new(cores),
+        decoders: Arc::new(Semaphore::new(cores)),
         settings: AppSettings {
             body_bytes: config.limits.body_bytes.bytes(),
             body_timeout: config.http.body_timeout,

@@ -41,12 +41,16 @@ pub struct ClaimStore {
     /// Uptime of the server over its earlier lives.
     uptime_before: Duration,
     pub(super) current: Option<OpenPage>,
+    /// Made ahead, for when the current page is full.
+    reserved: Option<OpenPage>,
     next_page: u64,
     /// Oldest first.
     pub(super) closed: VecDeque<ClosedPage>,
     /// Pages read to judge duplicates, the most recent last.
     cache: VecDeque<PageIndex>,
     pub(super) keys_held: u64,
+    /// Names made since the last step of sweeping.
+    pub(super) made: usize,
     pub(super) dirty: ClaimSync,
     pub(super) sweep: Option<Sweep>,
 }
@@ -120,13 +124,29 @@ impl ClaimStore {
             lives,
             uptime_before,
             current: None,
+            reserved: None,
             next_page: 0,
             closed: closed.into(),
             cache: VecDeque::new(),
             keys_held,
+            made: 0,
             dirty: ClaimSync::default(),
             sweep: None,
         })
+    }
+
+    /// Makes sure that the keys of a group can be claimed without making a page, the one thing in
+    /// it that takes space worth speaking of. Nothing has been claimed when this fails.
+    ///
+    /// # Errors
+    /// If a new page is needed and cannot be made; the call may be repeated.
+    pub fn reserve(&mut self, claims: &[Claim<'_>], uptime: Duration) -> DiskResult<()> {
+        let total = self.total_uptime(uptime);
+        let fits = |page: &OpenPage| !is_old(page, total) && page.fitting(claims) == claims.len();
+        if self.reserved.is_none() && !self.current.as_ref().is_some_and(fits) {
+            self.reserved = Some(self.make_page(total)?);
+        }
+        Ok(())
     }
 
     /// Claims the keys of a group, in order; what is won counts once the group is synced.
@@ -141,13 +161,20 @@ impl ClaimStore {
     ) -> DiskResult<Vec<Verdict>> {
         let mut verdicts = Vec::with_capacity(claims.len());
         while let Some(first) = claims.get(verdicts.len()) {
-            if self.is_on_current_page(first)
-                && let Some(verdict) = self.judge(first)?
-            {
+            // A key that is taken must not fill pages: they are kept as long as keys are, and a
+            // sender can repeat itself without end. For the others, the link decides.
+            if let Some(verdict) = self.judge(first)? {
                 verdicts.push(verdict);
                 continue;
             }
-            for claim in self.write_entries(&claims[verdicts.len()..], group, uptime)? {
+            let rest = &claims[verdicts.len()..];
+            let mut free = 1;
+            while let Some(next) = rest.get(free)
+                && self.judge(next)?.is_none()
+            {
+                free += 1;
+            }
+            for claim in self.write_entries(&rest[..free], group, uptime)? {
                 verdicts.push(self.link_or_judge(claim)?);
             }
         }
@@ -221,10 +248,6 @@ impl ClaimStore {
         Ok(fitting)
     }
 
-    fn is_on_current_page(&self, claim: &Claim<'_>) -> bool {
-        self.current.as_ref().is_some_and(|page| page.index.contains(claim.name))
-    }
-
     fn page_for(&mut self, claim: &Claim<'_>, uptime: Duration) -> DiskResult<&mut OpenPage> {
         let full = |page: &OpenPage| page.fitting(std::slice::from_ref(claim)) == 0;
         let total = self.total_uptime(uptime);
@@ -232,12 +255,20 @@ impl ClaimStore {
             self.close_page();
         }
         if self.current.is_none() {
-            let id = PageId { incarnation: self.incarnation, number: self.next_page };
-            let header = PageHeader { id, created_uptime_ms: millis(total) };
-            self.current = Some(OpenPage::create(self.disk.as_ref(), &self.layout, header)?);
-            self.next_page += 1;
+            self.current = Some(match self.reserved.take() {
+                Some(page) => page,
+                None => self.make_page(total)?,
+            });
         }
         Ok(self.current.as_mut().expect("made just now"))
+    }
+
+    fn make_page(&mut self, total_uptime: Duration) -> DiskResult<OpenPage> {
+        let id = PageId { incarnation: self.incarnation, number: self.next_page };
+        let header = PageHeader { id, created_uptime_ms: millis(total_uptime) };
+        let page = OpenPage::create(self.disk.as_ref(), &self.layout, header)?;
+        self.next_page += 1;
+        Ok(page)
     }
 
     pub(super) fn close_page(&mut self) {
@@ -264,6 +295,7 @@ impl ClaimStore {
         let outcome = self.disk.link(&path, &self.layout.name(name))?;
         if outcome == LinkOutcome::Created {
             self.keys_held += 1;
+            self.made += 1;
             self.dirty.shards.insert(Layout::shard(name));
         }
         Ok(outcome)

@@ -98,6 +98,15 @@ impl Layout {
         self.pages().join(format!("{:016x}-{:08x}.page", id.incarnation.0, id.number))
     }
 
+    /// The directories in which other directories, or files that are not named anew in every
+    /// life, are.
+    #[must_use]
+    pub fn parents(&self) -> [PathBuf; 5] {
+        let claims = self.root.join("claims");
+        let names = claims.join("names");
+        [self.root.clone(), self.journal(), claims, self.pages(), names]
+    }
+
     /// One of the 256 directories that hold the claims' names.
     #[must_use]
     pub fn names(&self, shard: u8) -> PathBuf {

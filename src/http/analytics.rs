@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Problem, Type};
 use super::{App, headers};
@@ -22,19 +22,24 @@ use crate::window::{Minute, Span, WindowSize, is_late};
 /// Turns for queries: a few run, some wait, more are refused.
 #[derive(Debug)]
 pub struct Turns {
-    running: Semaphore,
-    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
+
+/// A query's turn; over when it is dropped.
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Turns {
     pub(super) fn new(running: usize, waiting: usize) -> Self {
-        Self { running: Semaphore::new(running), waiting: Semaphore::new(running + waiting) }
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        Self { running: semaphore(running), waiting: semaphore(running + waiting) }
     }
 
-    async fn take(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Problem> {
+    async fn take(&self) -> Result<Turn, Problem> {
         let full = || Problem::new(Type::Overloaded, "too many queries are waiting; try again");
-        let place = self.waiting.try_acquire().map_err(|_| full())?;
-        let turn = tokio::time::timeout(limits::QUERY_WAIT_MAX, self.running.acquire()).await;
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| full())?;
+        let turn = Arc::clone(&self.running).acquire_owned();
+        let turn = tokio::time::timeout(limits::QUERY_WAIT_MAX, turn).await;
         let turn = turn.ok().and_then(Result::ok).ok_or_else(full)?;
         Ok((place, turn))
     }
@@ -46,9 +51,16 @@ where
     F: FnOnce(&App) -> Result<Vec<u8>, Problem> + Send + 'static,
 {
     let result = async {
-        let _turn = app.queries.take().await?;
+        let turn = app.queries.take().await?;
         let shared = Arc::clone(app);
-        tokio::task::spawn_blocking(move || work(&shared)).await.unwrap_or_else(|_| {
+        // IMPORTANT: the turn goes along. A client that hangs up ends this request, but not the
+        // work; its turn is over when that is (L1).
+        let work = move || {
+            let answer = work(&shared);
+            drop(turn);
+            answer
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
             Err(Problem::new(Type::Internal, "the query failed; see the server's log"))
         })
     }

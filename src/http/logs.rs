@@ -116,21 +116,30 @@ async fn decode(
     body: Bytes,
     permit: Permit,
 ) -> Result<Decoded, Problem> {
-    let decode = move |app: &App, body: &[u8]| {
-        let summary = decode::summarise(format, body, &app.agents)?;
-        Ok::<_, DecodeError>((summary, ContentDigest::of(format.number(), body)))
+    let bytes = body.len();
+    let decode = move |app: &App| {
+        let summary = decode::summarise(format, &body, &app.agents)?;
+        let digest = ContentDigest::of(format.number(), &body);
+        Ok::<_, DecodeError>(Decoded { permit, body, summary, digest })
     };
-    let decoded = if body.len() <= limits::DECODE_INLINE_BYTES_MAX {
-        decode(app, &body)
+    let decoded = if bytes <= limits::DECODE_INLINE_BYTES_MAX {
+        decode(app)
     } else {
-        let _turn = app.decoders.acquire().await.expect("the semaphore is never closed");
-        let (app, body) = (Arc::clone(app), body.clone());
-        tokio::task::spawn_blocking(move || decode(&app, &body))
+        let turn = Arc::clone(&app.decoders).acquire_owned().await;
+        let turn = turn.expect("the semaphore is never closed");
+        let app = Arc::clone(app);
+        // IMPORTANT: turn and permit go along. A sender that hangs up ends this request, but not
+        // the work; what that takes must stay counted until it is done (L1).
+        let work = move || {
+            let decoded = decode(&app);
+            drop(turn);
+            decoded
+        };
+        tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Problem::new(Type::Internal, "decoding failed; see the server's log"))?
     };
-    let (summary, digest) = decoded.map_err(Problem::from)?;
-    Ok(Decoded { permit, body, summary, digest })
+    decoded.map_err(Problem::from)
 }
 
 impl From<DecodeError> for Problem {

@@ -62,7 +62,7 @@ pub struct App {
     /// Turns of queries.
     pub queries: analytics::Turns,
     /// Turns of decoding, one for each core.
-    pub decoders: tokio::sync::Semaphore,
+    pub decoders: Arc<tokio::sync::Semaphore>,
     /// What was configured.
     pub settings: AppSettings,
 }

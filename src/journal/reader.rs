@@ -28,6 +28,12 @@ pub enum Damage {
         /// The last group that is missing.
         last: Group,
     },
+    /// Two frames say that they are the same group; counting both would count batches twice.
+    #[error("group {} is there more than once", group.0)]
+    Twice {
+        /// The group.
+        group: Group,
+    },
     /// A frame is whole but what is in it makes no sense.
     #[error("group {} is whole but cannot be understood: {reason}", group.0)]
     Content {
@@ -51,7 +57,7 @@ pub struct FrameAt {
     offset: u64,
     /// Header and records, without padding.
     bytes: u64,
-    records: u32,
+    segment_id: u64,
 }
 
 /// Everything a journal holds past the checkpoint.
@@ -69,7 +75,8 @@ pub struct JournalScan {
 #[derive(Debug)]
 pub struct FrameContents {
     bytes: Vec<u8>,
-    records: u32,
+    /// How many there are; `None` if the bytes are not the frame that was found.
+    records: Option<u32>,
 }
 
 /// Finds the frames of groups after `checkpoint`, in all segments.
@@ -99,12 +106,16 @@ pub fn scan(disk: &dyn Disk, layout: &Layout, checkpoint: Group) -> DiskResult<J
     found.frames.sort_by_key(|frame| frame.group);
     let mut expected = checkpoint.next();
     for frame in &found.frames {
+        if frame.group < expected {
+            found.damage.push(Damage::Twice { group: frame.group });
+        }
         if frame.group > expected {
             let last = Group(frame.group.0 - 1);
             found.damage.push(Damage::Missing { first: expected, last });
         }
         expected = frame.group.next();
     }
+    found.frames.dedup_by_key(|frame| frame.group);
     Ok(found)
 }
 
@@ -126,7 +137,7 @@ fn frames_of(segment: &mut [u8], path: &Path, header: &SegmentHeader) -> Vec<Fra
                     path: path.to_path_buf(),
                     offset,
                     bytes: FRAME_HEADER_BYTES as u64 + frame.payload_bytes,
-                    records: frame.records,
+                    segment_id: header.id,
                 });
                 offset += frame_bytes(frame.payload_bytes);
             }
@@ -143,7 +154,8 @@ fn valid_frame(rest: &mut [u8], segment_id: u64) -> Option<FrameHeader> {
     frame_is_valid(frame, segment_id).then_some(header)
 }
 
-/// Reads a frame that [`scan`] found.
+/// Reads a frame that [`scan`] found, and checks it again: after a failed sync the bytes that the
+/// scan saw may have been in memory only, and the disk may give others once they are evicted.
 ///
 /// # Errors
 /// If the disk cannot be read.
@@ -151,13 +163,64 @@ pub fn read_frame(disk: &dyn Disk, frame: &FrameAt) -> DiskResult<FrameContents>
     let len = usize::try_from(frame.bytes).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len];
     disk.open(&frame.path)?.read_at(frame.offset, &mut bytes)?;
-    Ok(FrameContents { bytes, records: frame.records })
+    let header = valid_frame(&mut bytes, frame.segment_id);
+    let header = header.filter(|header| header.group == frame.group);
+    Ok(FrameContents { bytes, records: header.map(|header| header.records) })
 }
 
 impl FrameContents {
-    /// The group's batches, in order; `None` if the records do not fill the frame.
+    /// The group's batches, in order; `None` if the frame is not whole any more or the records do
+    /// not fill it.
     #[must_use]
     pub fn records(&self) -> Option<Vec<Record<'_>>> {
-        decode_records(&self.bytes[FRAME_HEADER_BYTES..], self.records)
+        decode_records(&self.bytes[FRAME_HEADER_BYTES..], self.records?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::counts::KeyLimits;
+    use crate::disk::RealDisk;
+    use crate::entropy::SystemEntropy;
+    use crate::ids::ContentDigest;
+    use crate::journal::{Journal, SegmentKeeper};
+
+    fn rules() -> Rules {
+        Rules { grace: Duration::ZERO, keys: KeyLimits { paths: 9, agents: 9 } }
+    }
+
+    fn record(body: &[u8]) -> Record<'_> {
+        let (digest, customer, key) = (ContentDigest(1), "c", "k");
+        Record { format: 1, digest, customer, key, request_id: "r", body }
+    }
+
+    /// A frame that was whole in memory and is not on the disk must not be counted, even where
+    /// what the disk has instead looks like records (A2).
+    #[test]
+    fn a_frame_that_changes_after_the_scan_is_not_believed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(dir.path());
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        disk.create_dir(&layout.journal()).expect("made");
+        let entropy = Arc::new(SystemEntropy);
+        let bytes = limits::SEGMENT_BYTES;
+        let mut keeper =
+            SegmentKeeper::open(Arc::clone(&disk), layout.clone(), entropy, rules(), bytes)
+                .expect("opened");
+        let mut journal =
+            Journal::begin(Box::new(move || keeper.prepare()), Group(0)).expect("begun");
+        journal.append(Group(1), AcceptTime(1), &[record(b"one")]).expect("written");
+        let found = scan(disk.as_ref(), &layout, Group(0)).expect("scanned");
+        let read = || read_frame(disk.as_ref(), &found.frames[0]).expect("read");
+        assert_eq!(read().records(), Some(vec![record(b"one")]));
+
+        let body_at = limits::FRAME_ALIGN_BYTES + found.frames[0].bytes - 3;
+        let segment = disk.open(&layout.segment(1)).expect("there");
+        segment.write_at(body_at, b"two").expect("written");
+        assert_eq!(read().records(), None);
     }
 }

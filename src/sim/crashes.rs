@@ -295,6 +295,28 @@ fn a_replay_counts_by_the_rules_in_force_when_a_batch_was_accepted() {
     assert_eq!(late(&machine), expected);
 }
 
+/// S1: the very first start is killed anywhere, the next one serves, then the power goes. What
+/// the killed start had named and not synced must not take everything with it.
+#[test]
+fn a_killed_first_start_is_no_trap_for_a_later_power_cut() {
+    let steps = script();
+    let fresh = World::new(10);
+    let total = operations_of(&fresh, |world| drop(world.boot()));
+    for at in 1..=total {
+        for cut in CUTS {
+            let world = fresh.fork();
+            world.disk.go_down_after(at);
+            drop(world.boot());
+            let mut world = world.after(Cut::Kill, at);
+            let mut machine = world.boot().expect("a first start can be done again");
+            world.run(&mut machine, &steps);
+            drop(machine);
+            let mut world = world.after(cut, at);
+            world.must_recover(&format!("killed at operation {at} of {total}, then {cut:?}"));
+        }
+    }
+}
+
 /// Random workloads, partition counts, crashes and repeated crashes.
 #[test]
 fn random_crashes_lose_and_repeat_nothing() {

@@ -281,7 +281,9 @@ impl Disk for SimDisk {
     fn create_dir(&self, dir: &Path) -> DiskResult<()> {
         let mut state = self.state();
         state.alive("make the directory", dir)?;
-        state.dirs.entry(dir.to_path_buf()).or_default();
+        for dir in dir.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+            state.dirs.entry(dir.to_path_buf()).or_default();
+        }
         Ok(())
     }
 
