@@ -28,6 +28,8 @@ pub mod service;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod user_agent;
 pub mod window;
 pub mod worker;
