@@ -156,7 +156,10 @@ impl Recovery {
         let path = layout.root().to_path_buf();
         disk.create_dir(layout.root())?;
         let names = disk.list(layout.root())?;
-        let known = |name: &&String| *name == "LOCK" || *name == "lost+found";
+        // A process that died before it had made VERSION leaves these.
+        let known = |name: &&String| {
+            *name == "LOCK" || *name == "lost+found" || Layout::is_unfinished(name)
+        };
         if !names.iter().any(|name| name == "VERSION") && names.iter().any(|name| !known(&name)) {
             return Err(EngineError::NotOurs { path });
         }
@@ -305,3 +308,6 @@ impl Replay<'_> {
 fn claim<'a>(record: &Record<'a>, batch: &AcceptedBatch) -> Claim<'a> {
     Claim::new(record.customer, record.key, record.digest, receipt(&batch.summary))
 }
+
+#[cfg(test)]
+mod tests;
