@@ -102,6 +102,7 @@ fn customer_and_key_do_not_run_together() {
     let (_dir, mut claims) = first_life();
     let group = [claim("ab", "c", 1), claim("a", "bc", 2), claim("abc", "", 3)];
     assert_eq!(take_all(&mut claims, &group), [WON; 3]);
+    assert_eq!(take_all(&mut claims, &group), [DUPLICATE; 3], "none took another's name");
 }
 
 /// T1: the name is only where to look; customer and key are compared in full.
