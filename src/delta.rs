@@ -134,3 +134,6 @@ fn count(
     }
     into.len() - before
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,8 @@ pub mod status;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tidy;
 pub mod user_agent;
 pub mod window;

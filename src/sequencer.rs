@@ -264,3 +264,6 @@ fn claim(submission: &Submission) -> Claim<'_> {
     let (customer, key) = (submission.customer.as_str(), submission.key.as_str());
     Claim::new(customer, key, submission.digest, receipt(&submission.summary))
 }
+
+#[cfg(test)]
+mod tests;

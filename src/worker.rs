@@ -172,3 +172,6 @@ impl PartitionWorker {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

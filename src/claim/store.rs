@@ -112,8 +112,10 @@ impl ClaimStore {
             // One link is the page's own name.
             keys_held += disk.link_count(&path)?.saturating_sub(1);
             let header = PageHeader::read(disk.open(&path)?.as_ref())?;
-            // A page that cannot say its age is as old as the server, and is swept last.
-            let created_uptime_ms = header.map_or(u64::MAX, |header| header.created_uptime_ms);
+            // A page that cannot say its age counts as made now: it is swept after those that are
+            // here, and before those to come.
+            let made_now = millis(uptime_before);
+            let created_uptime_ms = header.map_or(made_now, |header| header.created_uptime_ms);
             closed.push(ClosedPage { header: PageHeader { id, created_uptime_ms } });
         }
         closed.sort_by_key(|page| page.header.created_uptime_ms);

@@ -84,7 +84,8 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// Removes a name if it still leads to the page.
+    /// Removes a name if it still leads to the page, or to one that cannot say what it is: that
+    /// proves nothing.
     fn forget(&mut self, name: u128, page: PageId) -> DiskResult<()> {
         let path = self.layout.name(name);
         let file = match self.disk.open(&path) {
@@ -92,7 +93,7 @@ impl ClaimStore {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if PageHeader::read(file.as_ref())?.is_some_and(|header| header.id == page) {
+        if PageHeader::read(file.as_ref())?.is_none_or(|header| header.id == page) {
             self.disk.remove(&path)?;
             self.keys_held = self.keys_held.saturating_sub(1);
             self.dirty.shards.insert(Layout::shard(name));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::disk::{Cut, SimDisk};
 use super::machine::{Batch, Machine, Setup};
 use super::oracle::Oracle;
-use super::{SimClock, SimEntropy};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::ids::AcceptTime;
+use crate::testing::{ManualClock, SeededEntropy};
 
 /// 2025-12-28T18:03:00Z
 const START_MS: u64 = 1_766_944_980_000;
@@ -67,7 +67,7 @@ fn script() -> Vec<Step> {
 }
 
 /// A random workload of the same ingredients.
-fn random_script(chance: &SimEntropy) -> Vec<Step> {
+fn random_script(chance: &SeededEntropy) -> Vec<Step> {
     let mut sent: Vec<Batch> = Vec::new();
     let mut steps = Vec::new();
     for _ in 0..5 + chance.below(15) {
@@ -102,7 +102,7 @@ fn random_script(chance: &SimEntropy) -> Vec<Step> {
 /// One world: a disk, a clock and what senders know.
 struct World {
     disk: SimDisk,
-    clock: Arc<SimClock>,
+    clock: Arc<ManualClock>,
     oracle: Oracle,
     setup: Setup,
     seed: u64,
@@ -112,14 +112,13 @@ impl World {
     fn new(seed: u64) -> Self {
         let grace = Duration::from_secs(60);
         let setup = Setup { partitions: 2, segment_bytes: 24 * 1_024, keys_max: 1_000, grace };
-        let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::at(START_MS)));
+        let (disk, clock) = (SimDisk::default(), Arc::new(ManualClock::at(AcceptTime(START_MS))));
         Self { disk, clock, oracle: Oracle::default(), setup, seed }
     }
 
     fn fork(&self) -> Self {
-        let (wall, uptime) = (self.clock.wall().0, self.clock.uptime());
-        let clock = SimClock::at(wall - u64::try_from(uptime.as_millis()).expect("short"));
-        clock.advance(uptime);
+        let clock = ManualClock::at(self.clock.wall());
+        clock.set_uptime(self.clock.uptime());
         Self {
             disk: self.disk.fork(),
             clock: Arc::new(clock),
@@ -129,7 +128,7 @@ impl World {
     }
 
     fn boot(&self) -> Option<Machine> {
-        let entropy = Arc::new(SimEntropy::seeded(self.seed));
+        let entropy = Arc::new(SeededEntropy::seeded(self.seed));
         Machine::boot(&self.disk, &self.clock, entropy, self.setup).ok()
     }
 
@@ -163,7 +162,7 @@ impl World {
     }
 
     fn after(mut self, cut: Cut, seed: u64) -> Self {
-        self.disk = self.disk.after(cut, &SimEntropy::seeded(seed));
+        self.disk = self.disk.after(cut, &SeededEntropy::seeded(seed));
         self.seed = seed;
         self
     }
@@ -171,7 +170,7 @@ impl World {
     /// Recovers, judges, has everything sent again, judges again, and once more after a clean
     /// stop: from then on everything counts exactly once.
     fn must_recover(&mut self, context: &str) {
-        let entropy = Arc::new(SimEntropy::seeded(self.seed ^ 1));
+        let entropy = Arc::new(SeededEntropy::seeded(self.seed ^ 1));
         let booted = Machine::boot(&self.disk, &self.clock, entropy, self.setup);
         let mut machine = booted.unwrap_or_else(|error| panic!("{context}: no recovery: {error}"));
         self.oracle.judge(&machine);
@@ -235,7 +234,7 @@ fn a_second_crash_during_recovery_loses_and_repeats_nothing() {
         let mut machine = world.boot().expect("recovery");
         world.run(&mut machine, &steps);
     });
-    let chance = SimEntropy::seeded(9);
+    let chance = SeededEntropy::seeded(9);
     for at in (1..=total).step_by(stride()) {
         let mut world = fresh.fork();
         world.disk.go_down_after(at);
@@ -326,7 +325,7 @@ fn random_crashes_lose_and_repeat_nothing() {
         None => 0..seed("LOGMILL_SIM_CASES").unwrap_or(300),
     };
     for seed in cases {
-        let chance = SimEntropy::seeded(seed);
+        let chance = SeededEntropy::seeded(seed);
         let mut world = World::new(seed);
         for crash in 0..1 + chance.below(4) {
             world.setup.partitions = 1 + u16::try_from(chance.below(5)).expect("small");

@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::SimEntropy;
 use crate::disk::{Disk, DiskError, DiskFile, DiskResult, LinkOutcome, LockGuard};
+use crate::testing::SeededEntropy;
 
 const BLOCK: usize = 4_096;
 const SECTOR: usize = 512;
@@ -104,7 +104,7 @@ impl SimDisk {
     }
 
     /// What a new process finds after the machine, or the process, went down.
-    pub(super) fn after(&self, cut: Cut, chance: &SimEntropy) -> Self {
+    pub(super) fn after(&self, cut: Cut, chance: &SeededEntropy) -> Self {
         let mut state = self.state().clone();
         state.down_at = None;
         if cut != Cut::Kill {
@@ -188,7 +188,7 @@ impl Contents {
     }
 
     /// A write that was not synced: none of it, all of it, or some sectors.
-    fn apply_some(&mut self, write: &Write, chance: &SimEntropy) {
+    fn apply_some(&mut self, write: &Write, chance: &SeededEntropy) {
         match (write, chance.below(3)) {
             (_, 0) => {}
             (Write::Len(len), _) => self.set_len(*len),

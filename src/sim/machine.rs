@@ -8,7 +8,6 @@ use crossbeam_channel::unbounded;
 use tokio::sync::oneshot;
 
 use super::disk::SimDisk;
-use super::{SimClock, SimEntropy};
 use crate::checkpoint::Checkpointer;
 use crate::claim::{KeyRetention, Swept};
 use crate::clock::{Clock, Now};
@@ -23,6 +22,7 @@ use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{Outcome, Sequencer, Submission};
 use crate::status::{Ceilings, Status};
 use crate::store::{Retention, Store};
+use crate::testing::{ManualClock, SeededEntropy};
 use crate::user_agent::AgentCache;
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{Overlay, OverlayRequest, PartitionWorker, WorkerMessage};
@@ -50,7 +50,7 @@ pub(super) struct Setup {
 
 /// A running engine.
 pub(super) struct Machine {
-    clock: Arc<SimClock>,
+    clock: Arc<ManualClock>,
     sequencer: Sequencer,
     workers: Mutex<Vec<PartitionWorker>>,
     checkpointer: Checkpointer,
@@ -64,8 +64,8 @@ impl Machine {
     /// Recovers what is on the disk and begins a new life on it.
     pub(super) fn boot(
         disk: &SimDisk,
-        clock: &Arc<SimClock>,
-        entropy: Arc<SimEntropy>,
+        clock: &Arc<ManualClock>,
+        entropy: Arc<SeededEntropy>,
         setup: Setup,
     ) -> Result<Self, EngineError> {
         let ceilings = Ceilings { free_bytes: 0, journal_bytes: u64::MAX, memory_bytes: u64::MAX };
