@@ -37,6 +37,18 @@ pub struct Summary {
     pub windows: Vec<PartialInsight>,
 }
 
+impl Summary {
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let window = |window: &PartialInsight| {
+            let counts = window.paths.len() + window.agents.len();
+            size_of::<PartialInsight>() + counts * size_of::<NameCount>()
+        };
+        self.names.bytes() + self.windows.iter().map(window).sum::<usize>()
+    }
+}
+
 /// Builds a [`Summary`] entry by entry.
 #[derive(Debug)]
 pub struct Summariser<'a> {

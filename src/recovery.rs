@@ -95,6 +95,8 @@ struct Replay<'r> {
     group: Group,
     epoch: Epoch,
     accepted: AcceptTime,
+    /// What is wrong with the data directory, and is to be repaired.
+    damage: Vec<Damage>,
 }
 
 impl Recovery {
@@ -111,7 +113,6 @@ impl Recovery {
         let incarnation = store.begin_life()?;
         let position = store.position()?;
         let found = journal::scan(disk.as_ref(), layout, position.group)?;
-        self.judge(&found.damage)?;
         let lives = store.lives()?;
         let claims = ClaimStore::open(
             Arc::clone(disk),
@@ -120,6 +121,9 @@ impl Recovery {
             lives.clone(),
             position.uptime,
         )?;
+        let pages = claims.damaged().iter().map(|path| Damage::ClaimPage { path: path.clone() });
+        let damage: Vec<_> = found.damage.iter().cloned().chain(pages).collect();
+        self.judge(&damage)?;
         let checkpointer = Checkpointer {
             disk: Arc::clone(disk),
             layout: layout.clone(),
@@ -137,8 +141,10 @@ impl Recovery {
             group: position.group,
             epoch: position.epoch,
             accepted: position.accepted,
+            damage,
         };
         replay.frames(&found)?;
+        replay.free_lost_keys()?;
         let lives = replay.end_lives(lives, incarnation);
         replay.checkpoint(Some(&lives))?;
         let mut keeper = SegmentKeeper::open(
@@ -148,8 +154,12 @@ impl Recovery {
             self.rules,
             self.segment_bytes,
         )?;
-        keeper.reclaim(found.segments)?;
-        let Replay { claims, workers, group, epoch, accepted, .. } = replay;
+        let Replay { claims, workers, group, epoch, accepted, damage, .. } = replay;
+        if damage.is_empty() {
+            keeper.reclaim(found.segments)?;
+        } else {
+            keeper.set_aside(&found.segments)?;
+        }
         Ok(Recovered { lock, store, claims, keeper, workers, group, epoch, accepted })
     }
 
@@ -237,7 +247,9 @@ impl Replay<'_> {
         let contents = journal::read_frame(self.recovery.disk.as_ref(), frame)?;
         match self.batches(&contents) {
             Err(reason) => {
-                self.recovery.judge(&[Damage::Content { group: frame.group, reason }])?;
+                let damage = Damage::Content { group: frame.group, reason };
+                self.recovery.judge(std::slice::from_ref(&damage))?;
+                self.damage.push(damage);
             }
             Ok(batches) => {
                 let records = contents.records().unwrap_or_default();
@@ -270,6 +282,15 @@ impl Replay<'_> {
             Ok(AcceptedBatch { customer, summary, permit: Box::new(()) })
         };
         records.iter().map(batch).collect()
+    }
+
+    /// What a repair cannot bring back must not be taken for known: its senders may have it (A4).
+    fn free_lost_keys(&mut self) -> Result<(), EngineError> {
+        let lost: Vec<_> = self.damage.iter().filter_map(Damage::lost).collect();
+        if !lost.is_empty() {
+            self.claims.forget_groups(&lost)?;
+        }
+        Ok(self.claims.set_damaged_aside()?)
     }
 
     /// All lives before this one ended with the last group that was found.

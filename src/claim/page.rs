@@ -1,5 +1,6 @@
 //! Bytes of claim pages; see the module's header for the layout.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -210,6 +211,14 @@ impl PageIndex {
     /// The names of all claims that were ever made on this page.
     pub(super) fn names(&self) -> impl Iterator<Item = u128> {
         self.offsets.keys().copied()
+    }
+
+    /// The names of the claims that were made in some groups.
+    pub(super) fn names_of(&self, groups: &[RangeInclusive<Group>]) -> Vec<u128> {
+        let entry = |at: &u32| decode_entry(&self.bytes[*at as usize..], self.id.incarnation);
+        let entries = self.offsets.values().filter_map(entry).map(|(entry, _)| entry);
+        let is_of = |entry: &Entry<'_>| groups.iter().any(|range| range.contains(&entry.group));
+        entries.filter(is_of).map(|entry| entry.name).collect()
     }
 
     /// Where the next entry goes.

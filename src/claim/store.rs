@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ pub struct ClaimStore {
     next_page: u64,
     /// Oldest first.
     pub(super) closed: VecDeque<ClosedPage>,
+    /// Pages whose headers are damaged: what was claimed there cannot be judged.
+    damaged: Vec<PathBuf>,
     /// Pages read to judge duplicates, the most recent last.
     cache: VecDeque<PageIndex>,
     pub(super) keys_held: u64,
@@ -104,19 +108,17 @@ impl ClaimStore {
         lives: Lives,
         uptime_before: Duration,
     ) -> DiskResult<Self> {
-        let mut closed = Vec::new();
+        let (mut closed, mut damaged) = (Vec::new(), Vec::new());
         let mut keys_held = 0;
         for name in disk.list(&layout.pages())? {
             let Some(id) = Layout::parse_page(&name) else { continue };
             let path = layout.page(id);
             // One link is the page's own name.
             keys_held += disk.link_count(&path)?.saturating_sub(1);
-            let header = PageHeader::read(disk.open(&path)?.as_ref())?;
-            // A page that cannot say its age counts as made now: it is swept after those that are
-            // here, and before those to come.
-            let made_now = millis(uptime_before);
-            let created_uptime_ms = header.map_or(made_now, |header| header.created_uptime_ms);
-            closed.push(ClosedPage { header: PageHeader { id, created_uptime_ms } });
+            match PageHeader::read(disk.open(&path)?.as_ref())? {
+                Some(header) if header.id == id => closed.push(ClosedPage { header }),
+                _ => damaged.push(path),
+            }
         }
         closed.sort_by_key(|page| page.header.created_uptime_ms);
         Ok(Self {
@@ -129,6 +131,7 @@ impl ClaimStore {
             reserved: None,
             next_page: 0,
             closed: closed.into(),
+            damaged,
             cache: VecDeque::new(),
             keys_held,
             made: 0,
@@ -145,6 +148,10 @@ impl ClaimStore {
     pub fn reserve(&mut self, claims: &[Claim<'_>], uptime: Duration) -> DiskResult<()> {
         let total = self.total_uptime(uptime);
         let fits = |page: &OpenPage| !is_old(page, total) && page.fitting(claims) == claims.len();
+        // A page dates its keys: one that waited would have them expire before their time.
+        if let Some(old) = self.reserved.take_if(|page| is_old(page, total)) {
+            self.closed.push_back(ClosedPage { header: old.header });
+        }
         if self.reserved.is_none() && !self.current.as_ref().is_some_and(fits) {
             self.reserved = Some(self.make_page(total)?);
         }
@@ -203,6 +210,40 @@ impl ClaimStore {
                 }
             }
             rest = &rest[written.len()..];
+        }
+        Ok(())
+    }
+
+    /// Pages that cannot be read. Never by a crash alone: a page is synced before it has a name.
+    #[must_use]
+    pub fn damaged(&self) -> &[PathBuf] {
+        &self.damaged
+    }
+
+    /// Puts the damaged pages aside; the keys that were claimed there are free again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn set_damaged_aside(&mut self) -> DiskResult<()> {
+        for path in std::mem::take(&mut self.damaged) {
+            self.disk.rename(&path, &Layout::aside(&path))?;
+            self.disk.sync_dir(&self.layout.pages())?;
+        }
+        Ok(())
+    }
+
+    /// Frees the keys of groups whose batches are lost, so that they can be sent again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn forget_groups(&mut self, lost: &[RangeInclusive<Group>]) -> DiskResult<()> {
+        for page in self.closed.clone() {
+            let id = page.header.id;
+            let file = self.disk.open(&self.layout.page(id))?;
+            let names = PageIndex::load(file.as_ref(), id)?.names_of(lost);
+            for name in names {
+                self.forget(name, id)?;
+            }
         }
         Ok(())
     }
@@ -320,7 +361,10 @@ impl ClaimStore {
             Err(error) if error.source.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(header) = PageHeader::read(file.as_ref())? else { return Ok(None) };
+        let Some(header) = PageHeader::read(file.as_ref())? else {
+            tracing::error!(name = %claim.name, "a claim page is damaged: its key counts as free");
+            return Ok(None);
+        };
         let last_group = self.last_group_of(header.id.incarnation);
         let page = self.page_index(header.id, file.as_ref())?;
         let entry = page.find(claim).filter(|entry| entry.group <= last_group);

@@ -86,7 +86,7 @@ impl ClaimStore {
 
     /// Removes a name if it still leads to the page, or to one that cannot say what it is: that
     /// proves nothing.
-    fn forget(&mut self, name: u128, page: PageId) -> DiskResult<()> {
+    pub(super) fn forget(&mut self, name: u128, page: PageId) -> DiskResult<()> {
         let path = self.layout.name(name);
         let file = match self.disk.open(&path) {
             Ok(file) => file,

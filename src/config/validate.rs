@@ -67,7 +67,9 @@ impl Config {
         rules.lasting("checkpoint.interval", checkpoint.interval, interval);
         let pending = Size::kib(64)..=Size::gib(1024);
         rules.within("checkpoint.journal_bytes", checkpoint.journal_bytes, pending);
-        rules.within("checkpoint.memory_bytes", checkpoint.memory_bytes, memory.clone());
+        // The names of one partition are addressed by 32 bits; see status.rs for the headroom.
+        let counts = Size::mib(1)..=Size::mib(512);
+        rules.within("checkpoint.memory_bytes", checkpoint.memory_bytes, counts);
 
         let keys = &self.idempotency;
         rules.lasting("idempotency.retention", keys.retention, Duration::from_secs(1)..=365 * DAY);

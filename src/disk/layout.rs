@@ -153,6 +153,13 @@ impl Layout {
         Some(PageId { incarnation: Incarnation(parse_hex(incarnation)?), number })
     }
 
+    /// Where a damaged file is put aside, for a person to look at.
+    #[must_use]
+    pub fn aside(path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!("damaged-{name}"))
+    }
+
     /// Whether a file was left behind half made by a process that died.
     #[must_use]
     pub fn is_unfinished(name: &str) -> bool {

@@ -10,7 +10,7 @@ use super::threads::spawn;
 use crate::checkpoint::Checkpointer;
 use crate::claim::Swept;
 use crate::clock::{Clock, Now};
-use crate::disk::DiskResult;
+use crate::disk::{DiskResult, LockGuard};
 use crate::error::EngineError;
 use crate::ids::Epoch;
 use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
@@ -245,10 +245,11 @@ type Keeper = (SegmentSource, Sender<Vec<Sealed>>);
 pub(super) fn start_keeper(
     mut keeper: SegmentKeeper,
     status: &Arc<Status>,
+    lock: &Arc<dyn LockGuard>,
 ) -> Result<Keeper, EngineError> {
     let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(0);
     let (reclaim, returned) = bounded::<Vec<Sealed>>(1);
-    spawn("logmill-keeper".to_owned(), status, move || {
+    spawn("logmill-keeper".to_owned(), status, lock, move || {
         loop {
             // A failure is handed out too: who asked for a segment decides what it means.
             let mut ready = Some(keeper.prepare());

@@ -53,8 +53,6 @@ pub struct Engine {
     control: Sender<Control>,
     store: Arc<Store>,
     status: Arc<Status>,
-    /// Last, so that it is let go last.
-    _lock: Box<dyn LockGuard>,
 }
 
 impl Engine {
@@ -67,8 +65,9 @@ impl Engine {
         let (status, clock) = (Arc::clone(&recovery.status), Arc::clone(&recovery.clock));
         crate::telemetry::metrics::replayed(status.replay().0);
         let Recovered { lock, store, claims, keeper, workers, group, epoch, accepted } = recovered;
+        let lock: Arc<dyn LockGuard> = lock.into();
 
-        let (segments, reclaim) = loops::start_keeper(keeper, &status)?;
+        let (segments, reclaim) = loops::start_keeper(keeper, &status, &lock)?;
         let journal = Journal::begin(segments, group)?;
 
         let mut worker_queues = Vec::new();
@@ -76,7 +75,7 @@ impl Engine {
             let (sender, inbox) = bounded(limits::WORKER_INBOX_MAX);
             let worker = WorkerLoop { partition, worker, inbox, status: Arc::clone(&status) };
             let name = format!("logmill-worker-{partition}");
-            threads::spawn(name, &status, move || worker.run())?;
+            threads::spawn(name, &status, &lock, move || worker.run())?;
             worker_queues.push(sender);
         }
 
@@ -92,7 +91,7 @@ impl Engine {
             status: Arc::clone(&status),
         };
         let name = "logmill-sequencer".to_owned();
-        threads::spawn(name, &status, move || sequencer.run())?;
+        threads::spawn(name, &status, &lock, move || sequencer.run())?;
 
         let (control, commands) = bounded(1);
         let checkpointer = CheckpointLoop {
@@ -112,17 +111,10 @@ impl Engine {
             status: Arc::clone(&status),
         };
         let name = "logmill-checkpointer".to_owned();
-        threads::spawn(name, &status, move || checkpointer.run())?;
+        threads::spawn(name, &status, &lock, move || checkpointer.run())?;
 
         status.enter(Phase::Running);
-        Ok(Self {
-            sequencer: sequencer_queue,
-            workers: worker_queues,
-            control,
-            store,
-            status,
-            _lock: lock,
-        })
+        Ok(Self { sequencer: sequencer_queue, workers: worker_queues, control, store, status })
     }
 
     /// Hands a batch to the sequencer. From here on it is never cancelled (A4).

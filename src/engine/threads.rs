@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::Builder;
 
+use crate::disk::LockGuard;
 use crate::error::EngineError;
 use crate::status::Status;
 
@@ -10,6 +11,8 @@ use crate::status::Status;
 struct Watch {
     status: Arc<Status>,
     thread: String,
+    /// The directory is ours until the last thread has ended.
+    _lock: Arc<dyn LockGuard>,
 }
 
 impl Drop for Watch {
@@ -28,9 +31,10 @@ impl Drop for Watch {
 pub(super) fn spawn(
     name: String,
     status: &Arc<Status>,
+    lock: &Arc<dyn LockGuard>,
     body: impl FnOnce() -> Result<(), EngineError> + Send + 'static,
 ) -> Result<(), EngineError> {
-    let watch = Watch { status: Arc::clone(status), thread: name.clone() };
+    let watch = Watch { status: Arc::clone(status), thread: name.clone(), _lock: Arc::clone(lock) };
     Builder::new()
         .name(name.clone())
         .spawn(move || {

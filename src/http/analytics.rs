@@ -1,10 +1,17 @@
 //! `GET /analytics` and `GET /analytics/top`: a customer's windows and most frequent keys.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,7 +63,8 @@ where
         // IMPORTANT: the turn goes along. A client that hangs up ends this request, but not the
         // work; its turn is over when that is (L1).
         let work = move || {
-            let answer = work(&shared);
+            let (place, turn) = turn;
+            let answer = work(&shared).map(|json| Answer { json: json.into(), _place: place });
             drop(turn);
             answer
         };
@@ -71,7 +79,33 @@ where
         Err(_) => "rejected",
     });
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    result.map(|json| (content_type, json).into_response())
+    result.map(|answer| (content_type, Body::new(answer)).into_response())
+}
+
+/// An answer keeps its place in the queue until it has been read: slow readers do not pile up (L1).
+struct Answer {
+    json: Full<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.json).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.json.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.json.size_hint()
+    }
 }
 
 /// A customer's windows within a range.

@@ -105,7 +105,7 @@ fn too_large(max: u64) -> Problem {
     Problem::new(Type::BodyTooLarge, detail)
 }
 
-fn refused(full: Full, customer: &CustomerId) -> Problem {
+pub(super) fn refused(full: Full, customer: &CustomerId) -> Problem {
     match full {
         Full::Customer => Problem::new(
             Type::CustomerShareExceeded,

@@ -73,7 +73,9 @@ async fn take(
         body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };
     let (permit, body) =
         body::admit_and_read(&app.admission, &customer, headers, body, limits).await?;
-    let decoded = decode(app, format, body, permit).await?;
+    let mut decoded = decode(app, format, body, permit).await?;
+    let held = decoded.body.len() + decoded.summary.bytes();
+    decoded.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
     let (entries, bytes) = (decoded.summary.entries, decoded.body.len());
 
     let (reply, outcome) = oneshot::channel();

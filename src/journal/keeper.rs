@@ -83,22 +83,35 @@ impl SegmentKeeper {
         };
         let path = self.layout.segment(header.sequence);
         let block = header.encode();
-        let file = match self.spares.last() {
+        let file = match self.spares.pop() {
             None => self.disk.create_new(&path, &block, self.segment_bytes)?,
             Some(spare) => {
-                let spare = self.layout.spare(*spare);
+                // Taken out of the list first: after an error it is never written to again.
+                let spare = self.layout.spare(spare);
                 let file = self.disk.open(&spare)?;
                 file.write_at(0, &block)?;
                 file.sync_data()?;
                 self.disk.rename(&spare, &path)?;
                 self.disk.sync_dir(&self.layout.journal())?;
-                self.spares.pop();
                 file
             }
         };
         self.next_sequence += 1;
         let bytes = file.len()?;
         Ok(Prepared { file, sequence: header.sequence, id: header.id, bytes })
+    }
+
+    /// Puts the segments of a damaged journal aside, for a person to look at. IMPORTANT: only
+    /// after the store and the claims durably hold all of them that can be read (S2).
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn set_aside(&mut self, segments: &[Sealed]) -> DiskResult<()> {
+        for segment in segments {
+            let path = self.layout.segment(segment.sequence);
+            self.disk.rename(&path, &Layout::aside(&path))?;
+        }
+        self.disk.sync_dir(&self.layout.journal())
     }
 
     /// Takes segments back, oldest first. IMPORTANT: only after the store and the claims durably

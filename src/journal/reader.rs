@@ -1,5 +1,6 @@
 //! Reading after a restart: which frames are there, and whether any is missing.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::format::{
@@ -34,6 +35,12 @@ pub enum Damage {
         /// The group.
         group: Group,
     },
+    /// A claim page does not say what it is.
+    #[error("the claim page {} is damaged; the keys on it cannot be told from new ones", path.display())]
+    ClaimPage {
+        /// The page's file.
+        path: PathBuf,
+    },
     /// A frame is whole but what is in it makes no sense.
     #[error("group {} is whole but cannot be understood: {reason}", group.0)]
     Content {
@@ -42,6 +49,18 @@ pub enum Damage {
         /// What is not understood.
         reason: String,
     },
+}
+
+impl Damage {
+    /// The groups that are lost by it, where they are known.
+    #[must_use]
+    pub fn lost(&self) -> Option<RangeInclusive<Group>> {
+        match self {
+            Self::Missing { first, last } => Some(*first..=*last),
+            Self::Content { group, .. } => Some(*group..=*group),
+            _ => None,
+        }
+    }
 }
 
 /// Where a valid frame is.

@@ -257,6 +257,46 @@ fn a_damaged_journal_is_refused_without_repair() {
     assert_eq!(server.start().counted(), expected, "repaired once and for all");
 }
 
+/// A4: a batch that a repair could not bring back is not taken for known, and what was damaged is
+/// kept for a person to look at.
+#[test]
+fn a_repair_frees_the_keys_of_what_is_lost() {
+    let mut server = Server::new();
+    let mut life = server.start();
+    for key in ["1", "2", "3"] {
+        life.send(&[("a", key, &batch(&[(5, "/x")]))]);
+    }
+    drop(life);
+    let segment = server.segment();
+    server.dir.flip(&segment, 2 * BLOCK + 100);
+    server.repair = true;
+    let mut life = server.start();
+    let again = ["1", "2", "3"].map(|key| life.send(&[("a", key, &batch(&[(5, "/x")]))])[0]);
+    assert!(matches!(again[0], Outcome::Duplicate(_)), "{again:?}");
+    assert!(matches!(again[1], Outcome::Accepted(_)), "{again:?}");
+    assert!(matches!(again[2], Outcome::Duplicate(_)), "{again:?}");
+    assert_eq!(life.counted(), counted(&[("a", 5, "GET /x", 3)]));
+    assert!(RealDisk.open(&Layout::aside(&segment)).is_ok(), "the damaged segment is kept");
+}
+
+/// A2: a claim page that cannot be read makes retries look new, so it is refused by its path.
+#[test]
+fn a_damaged_claim_page_is_refused_without_repair() {
+    let mut server = Server::new();
+    server.start().send(&[("a", "k", &batch(&[(5, "/a")]))]);
+    drop(server.start());
+    let pages = server.dir.layout.pages();
+    let names = RealDisk.list(&pages).expect("readable");
+    let page = pages.join(names.last().expect("a page"));
+    server.dir.flip(&page, 3);
+    let refused = server.refused().to_string();
+    assert!(refused.contains(&page.display().to_string()), "{refused}");
+    server.repair = true;
+    drop(server.start());
+    server.repair = false;
+    assert_eq!(server.start().counted(), counted(&[("a", 5, "GET /a", 1)]));
+}
+
 /// S1: a segment that cannot say what it is, is refused by its path.
 #[test]
 fn a_damaged_segment_header_is_refused_without_repair() {

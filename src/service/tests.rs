@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::{Config, OnDuplicate};
+use crate::disk::{Disk, Layout, RealDisk};
 use crate::error::EngineError;
 
 /// A running service; [`Service::stop`] ends it as SIGTERM would.
@@ -16,10 +17,12 @@ struct Service {
     agent: ureq::Agent,
     stop: oneshot::Sender<()>,
     served: std::thread::JoinHandle<Result<(), Arc<EngineError>>>,
+    lock: std::path::PathBuf,
 }
 
 impl Service {
     fn start(config: Config) -> Self {
+        let lock = Layout::new(&config.server.data_dir).lock();
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let run = move || {
@@ -33,7 +36,7 @@ impl Service {
         };
         let served = std::thread::Builder::new().spawn(run).expect("a thread");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let service = Self { address: told.recv().expect("it listens"), agent, stop, served };
+        let service = Self { address: told.recv().expect("it listens"), agent, stop, served, lock };
         while service.get("/readyz", "x").0 != 200 {
             assert!(!service.served.is_finished(), "the service ended before it was ready");
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -57,6 +60,10 @@ impl Service {
     fn stop(self) {
         self.stop.send(()).expect("it runs");
         self.served.join().expect("no panic").expect("a clean end");
+        // The engine's threads hold the directory until they have ended.
+        while RealDisk.lock(&self.lock).expect("a lock file").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 }
 
