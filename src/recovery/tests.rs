@@ -110,24 +110,34 @@ fn replay_checkpoints_when_memory_is_used_up() {
 /// A2: a crash in the middle of recovery, anywhere, is recovered from.
 #[test]
 fn a_recovery_that_is_cut_short_can_be_repeated() {
-    for cut in 0.. {
-        let mut server = Server::new();
-        let expected = traffic(&mut server.start());
-        server.memory_bytes = 1;
-        for op in [Op::SyncData, Op::Link, Op::Remove] {
-            server.dir.disk.fail_nth(op, "", cut, ErrorKind::Other);
-        }
-        let is_whole = server.try_start().is_ok();
-        server.dir.disk.succeed();
-        let mut life = server.start();
-        assert_eq!(life.counted(), expected, "cut after {cut}");
-        let retry = life.send(&[("b", "2", &batch(&[(2_000, "/b")]))]);
-        assert!(matches!(retry[..], [Outcome::Duplicate(_)]), "cut after {cut}: {retry:?}");
-        if is_whole {
-            assert!(cut > 5, "recovery syncs, links and removes");
-            break;
+    let ops = [
+        (Op::SyncData, ""),
+        (Op::Link, "names"),
+        (Op::Remove, "names"),
+        (Op::Write, ".page"),
+        (Op::Rename, "journal"),
+    ];
+    for (op, part) in ops {
+        for memory_bytes in [1, usize::MAX] {
+            let cuts = (0..).find(|cut| cut_short(memory_bytes, op, part, *cut));
+            assert!(cuts.is_some_and(|cuts| cuts > 0), "recovery does a {op:?}");
         }
     }
+}
+
+/// Recovers with the disk failing after so many operations, then again; whether it did not fail.
+fn cut_short(memory_bytes: usize, op: Op, part: &'static str, cut: u32) -> bool {
+    let mut server = Server::new();
+    let expected = traffic(&mut server.start());
+    server.memory_bytes = memory_bytes;
+    server.dir.disk.fail_nth(op, part, cut, ErrorKind::Other);
+    let is_whole = server.try_start().is_ok();
+    server.dir.disk.succeed();
+    let mut life = server.start();
+    assert_eq!(life.counted(), expected, "cut after {cut} of {op:?}");
+    let retry = life.send(&[("b", "2", &batch(&[(2_000, "/b")]))]);
+    assert!(matches!(retry[..], [Outcome::Duplicate(_)]), "cut after {cut} of {op:?}: {retry:?}");
+    is_whole
 }
 
 /// A3: duplicates and conflicts are judged after a crash as before it, with the same answer.
@@ -275,6 +285,7 @@ fn a_repair_frees_the_keys_of_what_is_lost() {
     assert!(matches!(again[0], Outcome::Duplicate(_)), "{again:?}");
     assert!(matches!(again[1], Outcome::Accepted(_)), "{again:?}");
     assert!(matches!(again[2], Outcome::Duplicate(_)), "{again:?}");
+    life.checkpoint();
     assert_eq!(life.counted(), counted(&[("a", 5, "GET /x", 3)]));
     assert!(RealDisk.open(&Layout::aside(&segment)).is_ok(), "the damaged segment is kept");
 }

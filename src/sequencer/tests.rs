@@ -156,6 +156,15 @@ fn no_space_claims_nothing() {
     assert_eq!(outcomes(&later), [Outcome::Accepted(ONE)]);
 }
 
+/// A4: a disk without room for a claim page is a full disk too.
+#[test]
+fn no_space_for_a_claim_page_refuses_too() {
+    let (dir, mut sequencer) = begin();
+    dir.disk.fail(Op::CreateNew, ".page", ErrorKind::StorageFull);
+    let refused = step_at(&mut sequencer, &[("k", &batch(&[(5, "/a")]))], 1);
+    assert_eq!(outcomes(&refused.expect("no failure")), [Outcome::NoSpace]);
+}
+
 /// A4: another failure to make a segment is no refusal: the process must end.
 #[test]
 fn a_broken_disk_is_not_a_full_one() {
