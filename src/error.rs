@@ -103,11 +103,21 @@ impl EngineError {
         }
     }
 
+    /// Whether the disk is full: nothing is wrong that space would not mend.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_out_of_space(),
+            Self::Store(error) => error.is_out_of_space(),
+            _ => false,
+        }
+    }
+
     /// What a person should do.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Disk(error) if error.is_out_of_space() => {
+            _ if self.is_out_of_space() => {
                 "free some space and start again; nothing that was acknowledged is lost"
             }
             Self::Disk(_) => "look at the disk, then start again; what was acknowledged is kept",

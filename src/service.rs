@@ -18,6 +18,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
 use crate::http::{self, App, AppSettings, ServerSettings};
 use crate::journal::Rules;
+use crate::limits;
 use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
 use crate::store::Retention;
@@ -49,7 +50,7 @@ pub async fn run(
 
     let starting = tokio::task::spawn_blocking({
         let (app, settings) = (Arc::clone(&app), engine_settings(config));
-        move || match Engine::start(&recovery, settings) {
+        move || match start(&recovery, settings) {
             Ok(engine) => {
                 tracing::info!(partitions, "ready");
                 app.engine.set(Arc::new(engine)).ok();
@@ -84,6 +85,24 @@ pub async fn run(
     status.failure().map_or(Ok(()), Err)
 }
 
+/// Starts the engine; waits for space while the disk has none. Ending instead would only have
+/// the process started again, for ever. Each try begins from what is on the disk.
+fn start(recovery: &Recovery, settings: EngineSettings) -> Result<Engine, EngineError> {
+    loop {
+        match Engine::start(recovery, settings) {
+            Err(error) if error.is_out_of_space() => {
+                tracing::error!(%error, "the disk is full: waiting for space to start");
+                recovery.status.waits_for_space(true);
+                std::thread::sleep(limits::SPACE_RETRY_INTERVAL);
+            }
+            started => {
+                recovery.status.waits_for_space(false);
+                return started;
+            }
+        }
+    }
+}
+
 async fn upkeep(app: Arc<App>, layout: Layout) {
     let disk = RealDisk;
     loop {
@@ -100,7 +119,7 @@ fn partitions(config: &Config) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
     match config.server.partitions {
-        0 => cores.min(crate::limits::PARTITIONS_MAX),
+        0 => cores.min(limits::PARTITIONS_MAX),
         partitions => partitions,
     }
 }

@@ -250,6 +250,19 @@ impl Store {
 }
 
 impl StoreError {
+    /// Whether the disk is full, or a quota is.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_out_of_space(),
+            Self::Database { source, .. } => match source.as_ref() {
+                redb::Error::Io(error) => crate::disk::is_out_of_space(error),
+                _ => false,
+            },
+            Self::Corrupt { .. } => false,
+        }
+    }
+
     fn database(
         action: &'static str,
         path: &std::path::Path,
