@@ -24,6 +24,15 @@ pub struct AdmissionLimits {
     pub customer_percent: u64,
 }
 
+impl AdmissionLimits {
+    /// The bytes of all batches that one of this size may add up to.
+    fn room_for(&self, bytes: u64) -> u64 {
+        let small = limits::ADMISSION_UNKNOWN_BYTES + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        let kept = if bytes > small { self.bytes / limits::ADMISSION_SMALL_PART } else { 0 };
+        self.bytes - kept
+    }
+}
+
 /// Why a batch was not admitted. Its key is free (A4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
@@ -71,7 +80,7 @@ impl Admission {
     /// [`Full`] says who has to wait: the customer, or everybody.
     pub fn admit(self: &Arc<Self>, customer: &CustomerId, bytes: u64) -> Result<Permit, Full> {
         let bytes = bytes + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
-        self.take(customer, bytes, 1)?;
+        self.take(customer, bytes, 1, bytes)?;
         Ok(Permit { admission: Arc::clone(self), customer: customer.clone(), bytes })
     }
 
@@ -81,7 +90,19 @@ impl Admission {
         (self.bytes.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
     }
 
-    fn take(&self, customer: &CustomerId, bytes: u64, batches: u64) -> Result<(), Full> {
+    fn is_half_full(&self) -> bool {
+        let (bytes, batches) = self.inflight();
+        bytes > self.limits.bytes / 2 || batches > self.limits.batches / 2
+    }
+
+    /// Takes more room for a batch that will hold `total` bytes of it then.
+    fn take(
+        &self,
+        customer: &CustomerId,
+        bytes: u64,
+        batches: u64,
+        total: u64,
+    ) -> Result<(), Full> {
         // The entry's lock makes check and update one step for the customer.
         let mut usage = self.customers.entry(customer.clone()).or_default();
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -93,7 +114,7 @@ impl Admission {
         let half_full = all_bytes > limits.bytes / 2 || all_batches > limits.batches / 2;
         let refused = if half_full && over_share {
             Full::Customer
-        } else if all_bytes > limits.bytes || all_batches > limits.batches {
+        } else if all_bytes > limits.room_for(total) || all_batches > limits.batches {
             Full::Server
         } else {
             usage.bytes += bytes;
@@ -135,6 +156,12 @@ impl Permit {
         &self.customer
     }
 
+    /// Whether others may soon need this room more.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.admission.is_half_full()
+    }
+
     /// Makes the permit hold this many bytes of body.
     ///
     /// # Errors
@@ -142,7 +169,7 @@ impl Permit {
     pub fn resize(&mut self, bytes: u64) -> Result<(), Full> {
         let bytes = bytes + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
         if bytes > self.bytes {
-            self.admission.take(&self.customer, bytes - self.bytes, 0)?;
+            self.admission.take(&self.customer, bytes - self.bytes, 0, bytes)?;
         } else if bytes < self.bytes {
             self.admission.give_back(&self.customer, self.bytes - bytes, 0);
         }
@@ -203,8 +230,12 @@ mod tests {
     fn a_full_server_refuses_everybody() {
         let admission = admission();
         let hold = |n: u32| admission.admit(&customer(&format!("c{n}")), 240_000);
-        let held: Vec<_> = (0..4).map(|n| hold(n).expect("room")).collect();
+        let held: Vec<_> = (0..3).map(|n| hold(n).expect("room")).collect();
         assert_eq!(hold(9).expect_err("no room"), Full::Server);
+        let small = |n: u32| admission.admit(&customer(&format!("s{n}")), 60_000);
+        let more: Vec<_> = (0..4).map(|n| small(n).expect("the last part is for these")).collect();
+        assert_eq!(small(9).expect_err("no room"), Full::Server);
+        drop(more);
         drop(held);
         assert!(hold(9).is_ok());
     }

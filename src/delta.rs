@@ -29,6 +29,8 @@ struct WindowDelta {
 
 /// About what a hash map takes for one pair, its free slots included.
 const BYTES_PER_PAIR: usize = 32;
+/// About what a customer takes: the first node of its minutes.
+const BYTES_PER_CUSTOMER: usize = 2_048;
 /// About what an empty window takes.
 const BYTES_PER_WINDOW: usize = 320;
 
@@ -62,7 +64,10 @@ impl Delta {
     /// About how many bytes of memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.pairs * BYTES_PER_PAIR + self.windows * BYTES_PER_WINDOW
+        self.names.bytes()
+            + self.pairs * BYTES_PER_PAIR
+            + self.windows * BYTES_PER_WINDOW
+            + self.customers.len() * BYTES_PER_CUSTOMER
     }
 
     /// Whether nothing was counted.

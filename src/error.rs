@@ -96,10 +96,21 @@ impl EngineError {
             Self::Disk(_) | Self::Probe(_) | Self::InUse { .. } | Self::Listen { .. } => {
                 Kind::Unavailable
             }
-            Self::Store(StoreError::Corrupt { .. }) | Self::Damaged { .. } => Kind::Corrupt,
+            Self::Store(error) if error.is_corrupt() => Kind::Corrupt,
+            Self::Damaged { .. } => Kind::Corrupt,
             Self::Store(_) => Kind::Unavailable,
             Self::NotOurs { .. } | Self::Version { .. } => Kind::Invalid,
             Self::Thread { .. } => Kind::Internal,
+        }
+    }
+
+    /// Whether the disk is full: nothing is wrong that space would not mend.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_out_of_space(),
+            Self::Store(error) => error.is_out_of_space(),
+            _ => false,
         }
     }
 
@@ -107,11 +118,11 @@ impl EngineError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Disk(error) if error.is_out_of_space() => {
+            _ if self.is_out_of_space() => {
                 "free some space and start again; nothing that was acknowledged is lost"
             }
             Self::Disk(_) => "look at the disk, then start again; what was acknowledged is kept",
-            Self::Store(StoreError::Corrupt { .. }) => {
+            Self::Store(error) if error.is_corrupt() => {
                 "the disk changed stored bytes: restore the data directory from a copy"
             }
             Self::Store(_) => "look at the disk, then start again; what was acknowledged is kept",

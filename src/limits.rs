@@ -29,6 +29,14 @@ pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.
 pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;
+/// Once the server is more than half full, a body that brings fewer bytes than this within a
+/// [`PACE_INTERVAL`] gives its room back and is answered 503.
+pub const PACE_BYTES_MIN: usize = 64 * 1024;
+/// How often the pace of a body is looked at.
+pub const PACE_INTERVAL: Duration = Duration::from_secs(1);
+/// The last part of the room, one in this many, is kept for batches that reserve no more than
+/// [`ADMISSION_UNKNOWN_BYTES`]: large ones alone never fill the server.
+pub const ADMISSION_SMALL_PART: u64 = 8;
 /// Memory that admission counts for a batch beside its body: headers, summary, bookkeeping.
 pub const ADMISSION_BATCH_OVERHEAD_BYTES: u64 = 4 * 1024;
 /// Unread bytes of a refused request that are read and thrown away, so that the client sees the
@@ -36,6 +44,11 @@ pub const ADMISSION_BATCH_OVERHEAD_BYTES: u64 = 4 * 1024;
 pub const DRAIN_BYTES_MAX: u64 = 4 * MIB;
 /// How long draining a refused request may take.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Connections served beyond `limits.connections`, one request each; further ones wait in the
+/// operating system's queue.
+pub const HURRIED_CONNECTIONS_MAX: usize = 64;
+/// How long the head of a request may take on such a connection.
+pub const HURRIED_HEADER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Largest request head; a longer one answers 431.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -117,6 +130,9 @@ pub const IMPORT_LOGS_MAX: usize = 10_000;
 pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
 /// Bytes of a server's answer that an import reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a start that found the disk full waits before it tries again.
+pub const SPACE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Seconds a refused sender is told to wait.
 pub const RETRY_AFTER_SECONDS: u32 = 1;

@@ -18,6 +18,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
 use crate::http::{self, App, AppSettings, ServerSettings};
 use crate::journal::Rules;
+use crate::limits;
 use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
 use crate::store::Retention;
@@ -27,7 +28,7 @@ use crate::user_agent::AgentCache;
 /// How often free space is looked at and the metrics' samples are folded.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Memory of counts may grow to this many times of what makes a checkpoint due.
-const MEMORY_HEADROOM: u64 = 4;
+const MEMORY_HEADROOM: u64 = 3;
 
 /// Serves on `listener` until `shutdown` is done; then everything acknowledged is checkpointed.
 ///
@@ -49,7 +50,7 @@ pub async fn run(
 
     let starting = tokio::task::spawn_blocking({
         let (app, settings) = (Arc::clone(&app), engine_settings(config));
-        move || match Engine::start(&recovery, settings) {
+        move || match start(&recovery, settings) {
             Ok(engine) => {
                 tracing::info!(partitions, "ready");
                 app.engine.set(Arc::new(engine)).ok();
@@ -85,6 +86,24 @@ pub async fn run(
     status.failure().map_or(Ok(()), Err)
 }
 
+/// Starts the engine; waits for space while the disk has none. Ending instead would only have
+/// the process started again, for ever. Each try begins from what is on the disk.
+fn start(recovery: &Recovery, settings: EngineSettings) -> Result<Engine, EngineError> {
+    loop {
+        match Engine::start(recovery, settings) {
+            Err(error) if error.is_out_of_space() => {
+                tracing::error!(%error, "the disk is full: waiting for space to start");
+                recovery.status.waits_for_space(true);
+                std::thread::sleep(limits::SPACE_RETRY_INTERVAL);
+            }
+            started => {
+                recovery.status.waits_for_space(false);
+                return started;
+            }
+        }
+    }
+}
+
 async fn upkeep(app: Arc<App>, layout: Layout) {
     let disk = RealDisk;
     loop {
@@ -101,7 +120,7 @@ fn partitions(config: &Config) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
     match config.server.partitions {
-        0 => cores.min(crate::limits::PARTITIONS_MAX),
+        0 => cores.min(limits::PARTITIONS_MAX),
         partitions => partitions,
     }
 }
@@ -139,7 +158,7 @@ fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>
         rules: rules(config),
         retention: Retention { minutes: config.retention.minutes, hours: config.retention.hours },
         checkpoint_memory_bytes: to_usize(config.checkpoint.memory_bytes.bytes()),
-        segment_bytes: crate::limits::SEGMENT_BYTES,
+        segment_bytes: limits::SEGMENT_BYTES,
         store_cache_bytes: to_usize(config.store.cache_bytes.bytes()),
         repair,
     }

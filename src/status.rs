@@ -30,6 +30,8 @@ pub enum Unready {
     Stopping,
     /// A thread or the disk failed; the process is about to end.
     Failed,
+    /// Recovery waits until the disk has room for what it has to write.
+    NoSpaceToStart,
     /// Less space is free than `limits.free_bytes`.
     DiskFull,
     /// More journal waits for a checkpoint than `limits.journal_bytes`.
@@ -46,6 +48,7 @@ impl Unready {
             Self::Starting => "the server is starting: it replays its journal",
             Self::Stopping => "the server is stopping",
             Self::Failed => "the server failed and is about to end; see its log",
+            Self::NoSpaceToStart => "the server waits for space on its disk to start",
             Self::DiskFull => "the disk has less free space than limits.free_bytes",
             Self::JournalFull => "more journal waits for a checkpoint than limits.journal_bytes",
             Self::MemoryFull => "more counts wait for a checkpoint than there is memory for",
@@ -74,6 +77,8 @@ pub struct Status {
     journal_bytes: AtomicU64,
     memory_bytes: Box<[AtomicU64]>,
     disk_full: AtomicBool,
+    /// Recovery needs more space than there is.
+    waits_for_space: AtomicBool,
     checkpoint_uptime_ms: AtomicU64,
     failure: OnceLock<Arc<EngineError>>,
     failed: Notify,
@@ -91,6 +96,7 @@ impl Status {
             journal_bytes: AtomicU64::new(0),
             memory_bytes: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             disk_full: AtomicBool::new(false),
+            waits_for_space: AtomicBool::new(false),
             checkpoint_uptime_ms: AtomicU64::new(0),
             failure: OnceLock::new(),
             failed: Notify::new(),
@@ -108,12 +114,15 @@ impl Status {
         if self.failure.get().is_some() {
             return Some(Unready::Failed);
         }
+        if self.waits_for_space.load(Ordering::Relaxed) {
+            return Some(Unready::NoSpaceToStart);
+        }
         match self.phase.load(Ordering::Acquire) {
             phase if phase == Phase::Starting as u8 => return Some(Unready::Starting),
             phase if phase == Phase::Stopping as u8 => return Some(Unready::Stopping),
             _ => {}
         }
-        if self.disk_full.load(Ordering::Relaxed) {
+        if self.is_disk_full() {
             Some(Unready::DiskFull)
         } else if self.journal_bytes() >= self.ceilings.journal_bytes {
             Some(Unready::JournalFull)
@@ -127,7 +136,8 @@ impl Status {
     /// Why queries cannot be answered; a full disk is no reason.
     #[must_use]
     pub fn unreadable(&self) -> Option<Unready> {
-        self.unready().filter(|u| matches!(u, Unready::Starting | Unready::Failed))
+        self.unready()
+            .filter(|u| matches!(u, Unready::Starting | Unready::NoSpaceToStart | Unready::Failed))
     }
 
     /// Poisons the engine: everything is refused from now on and the process ends. The first
@@ -197,6 +207,17 @@ impl Status {
     /// The file system has this much space left.
     pub fn free_space_is(&self, bytes: u64) {
         self.disk_full.store(bytes < self.ceilings.free_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether less space is free than is to be kept free.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Recovery cannot go on before there is space, or goes on.
+    pub fn waits_for_space(&self, waits: bool) {
+        self.waits_for_space.store(waits, Ordering::Relaxed);
     }
 
     /// A checkpoint is durable, at this uptime.

@@ -113,10 +113,12 @@ impl ClaimStore {
         for name in disk.list(&layout.pages())? {
             let Some(id) = Layout::parse_page(&name) else { continue };
             let path = layout.page(id);
-            // One link is the page's own name.
-            keys_held += disk.link_count(&path)?.saturating_sub(1);
             match PageHeader::read(disk.open(&path)?.as_ref())? {
-                Some(header) if header.id == id => closed.push(ClosedPage { header }),
+                Some(header) if header.id == id => {
+                    // One link is the page's own name.
+                    keys_held += disk.link_count(&path)?.saturating_sub(1);
+                    closed.push(ClosedPage { header });
+                }
                 _ => damaged.push(path),
             }
         }

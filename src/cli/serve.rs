@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -35,11 +36,15 @@ pub fn run(effective: &Effective, repair: bool, out: &mut impl Write) -> Exit {
     match served {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            let engine = error.chain().find_map(|cause| cause.downcast_ref::<EngineError>());
-            let hint = engine.map(|engine| (engine.kind(), engine.hint()));
+            let hint = engine_error(&error).map(|engine| (engine.kind(), engine.hint()));
             fail(&error, hint)
         }
     }
+}
+
+/// What the engine says went wrong, by value or shared with its status.
+fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
+    error.downcast_ref::<Arc<EngineError>>().map(Arc::as_ref).or_else(|| error.downcast_ref())
 }
 
 async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> anyhow::Result<()> {
@@ -83,5 +88,18 @@ fn fail(error: &anyhow::Error, hint: Option<(Kind, &str)>) -> Exit {
             if kind == Kind::Invalid { Exit::Usage } else { Exit::Findings }
         }
         None => Exit::Findings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_engine_keeps_its_hint() {
+        let in_use = || EngineError::InUse { path: "data".into() };
+        for error in [anyhow::Error::new(in_use()), anyhow::Error::new(Arc::new(in_use()))] {
+            assert_eq!(engine_error(&error).map(EngineError::hint), Some(in_use().hint()));
+        }
     }
 }

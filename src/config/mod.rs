@@ -119,7 +119,7 @@ impl Default for Limits {
         Self {
             body_bytes: Size::mib(2),
             connections: 4096,
-            inflight_bytes: Size::mib(128),
+            inflight_bytes: Size::mib(64),
             inflight_batches: 8192,
             customer_share_percent: 25,
             journal_bytes: Size::gib(2),

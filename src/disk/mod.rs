@@ -36,8 +36,14 @@ impl DiskError {
     /// Whether the disk is full, or a quota is.
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_out_of_space(&self.source)
     }
+}
+
+/// Whether the operating system says that the disk is full, or a quota is.
+#[must_use]
+pub fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Result of a file operation.

@@ -179,7 +179,13 @@ impl CheckpointLoop {
             };
             let age = self.clock.uptime().saturating_sub(self.status.checkpoint_uptime());
             metrics::pending(self.status.journal_bytes(), self.status.memory_bytes(), age);
-            if stop.is_some() || self.is_due(age) {
+            if self.status.is_disk_full() {
+                // It would need the space that is kept for it to end well. Nothing more is
+                // accepted meanwhile, and the journal has everything.
+                if stop.is_some() {
+                    tracing::warn!("the disk is full: no last checkpoint, the next start replays");
+                }
+            } else if stop.is_some() || self.is_due(age) {
                 self.checkpoint()?;
             }
             if stop.is_some() {

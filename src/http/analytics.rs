@@ -192,7 +192,10 @@ fn failed(app: &App, error: QueryError) -> Problem {
 struct Parameters(Vec<(String, String)>);
 
 fn invalid(name: &str, value: &str, allowed: &str) -> Problem {
-    Problem::new(Type::InvalidQuery, format!("{name} is {value:?}; it must be {allowed}"))
+    const SHOWN: usize = 64;
+    let dots = if value.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    let value: String = value.chars().take(SHOWN).collect();
+    Problem::new(Type::InvalidQuery, format!("{name} is {value:?}{dots}; it must be {allowed}"))
 }
 
 impl Parameters {

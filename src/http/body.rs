@@ -37,57 +37,55 @@ pub(super) async fn admit_and_read(
 ) -> Result<(Permit, Bytes), Problem> {
     let announced = announced(headers);
     if announced.is_some_and(|bytes| bytes > limits.bytes) {
-        drain(headers, body).await;
         return Err(too_large(limits.bytes));
     }
     let reserve = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(limits.bytes));
-    let permit = match admission.admit(customer, reserve) {
-        Ok(permit) => permit,
-        Err(full) => {
-            drain(headers, body).await;
-            return Err(refused(full, customer));
-        }
-    };
-    match tokio::time::timeout(limits.time, read(permit, reserve, body, limits.bytes)).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err((problem, rest))) => {
-            if let Some(rest) = rest {
-                drain(headers, rest).await;
-            }
-            Err(problem)
-        }
-        Err(_) => {
-            let seconds = limits.time.as_secs_f64();
-            let detail = format!("the body did not arrive within {seconds} s; send it again");
-            Err(Problem::new(Type::BodyTimeout, detail))
-        }
-    }
+    let permit = admission.admit(customer, reserve).map_err(|full| refused(full, customer))?;
+    let read = read(permit, reserve, body, limits.bytes);
+    tokio::time::timeout(limits.time, read).await.unwrap_or_else(|_| {
+        let seconds = limits.time.as_secs_f64();
+        let detail = format!("the body did not arrive within {seconds} s; send it again");
+        Err(Problem::new(Type::BodyTimeout, detail))
+    })
 }
-
-/// A refusal, with what is left of the body if it is worth draining.
-type Broken = (Problem, Option<Body>);
 
 async fn read(
     mut permit: Permit,
     mut reserved: u64,
     mut body: Body,
     max: u64,
-) -> Result<(Permit, Bytes), Broken> {
+) -> Result<(Permit, Bytes), Problem> {
     let mut read = BytesMut::with_capacity(usize::try_from(reserved).unwrap_or_default());
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (broken(&error), None))?;
+    // Not `interval`: waiting for its first tick takes a millisecond of every batch.
+    let first = tokio::time::Instant::now() + limits::PACE_INTERVAL;
+    let mut pace = tokio::time::interval_at(first, limits::PACE_INTERVAL);
+    let mut paced = 0;
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _ = pace.tick() => {
+                // Room must not be held by whoever sends slowest: no timeout is short enough.
+                if read.len() - paced < limits::PACE_BYTES_MIN && permit.is_scarce() {
+                    return Err(too_slow());
+                }
+                paced = read.len();
+                continue;
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| broken(&error))?;
         // Trailers are of no use here.
         let Ok(data) = frame.into_data() else { continue };
         let bytes = (read.len() + data.len()) as u64;
         if bytes > max {
-            return Err((too_large(max), Some(body)));
+            return Err(too_large(max));
         }
         if bytes > reserved {
             // Growing is refused at once when there is no room, so that bodies half read cannot
             // wait for one another.
             reserved = (bytes * 2).min(max);
             if let Err(full) = permit.resize(reserved) {
-                return Err((refused(full, permit.customer()), Some(body)));
+                return Err(refused(full, permit.customer()));
             }
         }
         read.extend_from_slice(&data);
@@ -103,6 +101,12 @@ fn too_large(max: u64) -> Problem {
          limits.body_bytes"
     );
     Problem::new(Type::BodyTooLarge, detail)
+}
+
+fn too_slow() -> Problem {
+    let detail = "the server is short of room and the body arrives too slowly to keep its place; \
+                  try again";
+    Problem::new(Type::Overloaded, detail)
 }
 
 pub(super) fn refused(full: Full, customer: &CustomerId) -> Problem {
@@ -129,25 +133,4 @@ fn broken(error: &axum::Error) -> Problem {
     }
     let detail = format!("the body is not what content-encoding says: {cause}");
     Problem::new(Type::InvalidEncoding, detail)
-}
-
-/// Reads and throws away what a refused client is still sending, within bounds: answered and
-/// closed at once, it would see a reset connection instead of the answer.
-async fn drain(headers: &HeaderMap, mut body: Body) {
-    if headers.contains_key(header::EXPECT) {
-        // The client waits for a word before it sends; the refusal is that word.
-        return;
-    }
-    let throw_away = async {
-        let mut left = limits::DRAIN_BYTES_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-            match left.checked_sub(bytes) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-        }
-    };
-    // What is not read by then is cut off with the connection.
-    tokio::time::timeout(limits::DRAIN_TIME_MAX, throw_away).await.ok();
 }

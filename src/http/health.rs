@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::App;
 use super::problem::{Problem, Type};
+use crate::status::Unready;
 
 /// Live: the process works. Anything but 200 means that it should be restarted.
 pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -24,13 +25,15 @@ pub(super) async fn ready(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let unready = app.status.unready();
+    // A burst that outruns a checkpoint is refused batch by batch; the server is still the one to
+    // send to.
+    let unready = app.status.unready().filter(|unready| *unready != Unready::MemoryFull);
     let verbose = query.is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")));
     let (replayed, to_replay) = app.status.replay();
     let (inflight_bytes, inflight_batches) = app.admission.inflight();
     let details = json!({
         "ready": unready.is_none(),
-        "reason": unready.map(crate::status::Unready::reason),
+        "reason": unready.map(Unready::reason),
         "replayedGroups": replayed,
         "groupsToReplay": to_replay,
         "journalPendingBytes": app.status.journal_bytes(),

@@ -8,6 +8,7 @@ mod logs;
 mod observe;
 pub mod problem;
 mod server;
+mod unread;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl App {
 impl From<Unready> for Problem {
     fn from(unready: Unready) -> Self {
         let kind = match unready {
-            Unready::DiskFull => Type::DiskFull,
+            Unready::DiskFull | Unready::NoSpaceToStart => Type::DiskFull,
             Unready::Starting | Unready::Stopping | Unready::Failed => Type::Unavailable,
             Unready::JournalFull | Unready::MemoryFull => Type::Overloaded,
         };
@@ -118,6 +119,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
+        .layer(axum::middleware::from_fn(unread::drain))
         .with_state(app)
 }
 

@@ -18,7 +18,8 @@ use crate::telemetry::metrics;
 /// How connections are treated.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSettings {
-    /// Open connections; further ones wait in the operating system's queue.
+    /// Open connections. Some further ones are served too, but in a hurry: see
+    /// [`limits::HURRIED_CONNECTIONS_MAX`].
     pub connections: usize,
     /// How long the head of a request may take to arrive, and a connection may be idle.
     pub header_timeout: Duration,
@@ -33,18 +34,24 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(settings.connections));
+    let hurried = Arc::new(Semaphore::new(limits::HURRIED_CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX);
+    let http = connection_builder(settings.header_timeout, true);
+    let hurried_http = connection_builder(limits::HURRIED_HEADER_TIME_MAX, false);
     loop {
         let accept = async {
-            let slot = Arc::clone(&slots).acquire_owned().await.expect("never closed");
-            (listener.accept().await, slot)
+            let (slot, http) = match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => (slot, &http),
+                // Idle connections must not keep health checks and senders out.
+                Err(_) => (
+                    Arc::clone(&hurried).acquire_owned().await.expect("never closed"),
+                    &hurried_http,
+                ),
+            };
+            (listener.accept().await, slot, http)
         };
-        let (accepted, slot) = tokio::select! {
+        let (accepted, slot, http) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
@@ -75,4 +82,13 @@ pub async fn serve(
     if tokio::time::timeout(limits::SHUTDOWN_REQUESTS_MAX, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time; their connections are cut");
     }
+}
+
+fn connection_builder(header_timeout: Duration, keep_alive: bool) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
+        .keep_alive(keep_alive);
+    http
 }

@@ -19,9 +19,10 @@ impl DiskBackend {
     }
 }
 
-/// redb speaks `io::Error`; the path and the action stay in its text.
+/// redb speaks `io::Error` and shows no cause: path, action and reason stay in its text.
 fn io<T>(result: DiskResult<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.source.kind(), error))
+    result
+        .map_err(|error| io::Error::new(error.source.kind(), format!("{error}: {}", error.source)))
 }
 
 impl StorageBackend for DiskBackend {

@@ -250,6 +250,33 @@ impl Store {
 }
 
 impl StoreError {
+    /// Whether stored bytes are not what was written.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Database { source, .. } => match source.as_ref() {
+                redb::Error::Corrupted(_) => true,
+                redb::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+                _ => false,
+            },
+            Self::Disk(_) => false,
+        }
+    }
+
+    /// Whether the disk is full, or a quota is.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_out_of_space(),
+            Self::Database { source, .. } => match source.as_ref() {
+                redb::Error::Io(error) => crate::disk::is_out_of_space(error),
+                _ => false,
+            },
+            Self::Corrupt { .. } => false,
+        }
+    }
+
     fn database(
         action: &'static str,
         path: &std::path::Path,
