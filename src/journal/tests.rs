@@ -375,7 +375,11 @@ fn other_files_are_left_alone() {
 }
 
 proptest::proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// A2: whatever happens to the bytes, reading does not panic, and a group that is read is
     /// exactly one that was written.

@@ -2,8 +2,8 @@
 //!
 //! Owns nothing but that memory, which is bounded whatever clients send: agents above
 //! [`limits::USER_AGENT_BYTES_MAX`] are never kept, and a shard whose young generation is full
-//! forgets the old one. A stream in which every agent is new therefore costs a miss each, and no more memory.
-//! It must never answer anything else than [`super::family`] would.
+//! forgets the old one. A stream in which every agent is new therefore costs a miss each, and no
+//! more memory. It must never answer anything else than [`super::family`] would.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
