@@ -19,6 +19,14 @@ test *args:
 e2e *name:
     cargo test --locked --test e2e -- "$@"
 
+# The engine on a simulated disk: `just sim` many random cases, `just sim SEED` one of them again
+sim seed="":
+    LOGMILL_SIM_SEED={{seed}} LOGMILL_SIM_CASES=5000 cargo test --locked --lib -- sim::crashes::random
+
+# Every crash point with every second one in the recovery after it; takes long
+sim-full:
+    LOGMILL_SIM_FULL=1 LOGMILL_SIM_CASES=100000 cargo test --locked --release --lib -- sim::
+
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:
     cargo run --release --locked -- serve "$@"

@@ -50,13 +50,12 @@ impl Checkpointer {
         now: Now,
     ) -> Result<CheckpointStats, EngineError> {
         std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?;
-        let incarnation = self.store.position()?.incarnation;
         let position = Position {
             group: placed.group,
             epoch,
-            incarnation,
             uptime: placed.uptime,
             accepted: placed.accepted,
+            ..self.store.position()?
         };
         let retention = self.retention;
         Ok(self.store.commit(&Checkpoint { position, deltas, lives, retention, now })?)

@@ -39,6 +39,7 @@ pub mod engine;
 pub mod entropy;
 pub mod entry;
 pub mod error;
+mod fields;
 pub mod http;
 pub mod ids;
 pub mod import;

@@ -7,6 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::disk::{Disk, DiskFile, DiskResult, Layout, PageId};
+use crate::fields::{u32_at, u64_at, u128_at};
 use crate::ids::{ContentDigest, Group, Incarnation};
 use crate::limits;
 
@@ -272,16 +273,4 @@ impl OpenPage {
         self.names += u32::try_from(claims.len()).expect("a group is short");
         Ok(())
     }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-}
-
-fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
-    Some(u128::from_le_bytes(bytes.get(at..at + 16)?.try_into().ok()?))
 }

@@ -102,7 +102,7 @@ pub struct Limits {
     pub inflight_bytes: Size,
     /// Number of batches between admission and their partition workers.
     pub inflight_batches: u32,
-    /// Share of the two in-flight limits that one customer may hold, in percent.
+    /// Share of the two in-flight limits that one customer may hold once the server is half full.
     pub customer_share_percent: u8,
     /// Most bytes of journal on disk.
     pub journal_bytes: Size,
@@ -202,10 +202,10 @@ impl Default for Windows {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// Age at which minute windows are deleted.
+    /// How long minute windows are kept, from their end and from their last change.
     #[serde(with = "units::duration")]
     pub minutes: Duration,
-    /// Age at which hour windows are deleted.
+    /// The same for hour windows.
     #[serde(with = "units::duration")]
     pub hours: Duration,
 }

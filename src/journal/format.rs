@@ -5,6 +5,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::counts::KeyLimits;
+use crate::fields::{u32_at, u64_at, u128_at};
 use crate::ids::{AcceptTime, ContentDigest, Group};
 use crate::limits;
 
@@ -162,7 +163,7 @@ pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Recor
     for _ in 0..count {
         let (header, rest) = payload.split_at_checked(RECORD_HEADER_BYTES)?;
         let body_bytes = u32_at(header, 0)? as usize;
-        let digest = ContentDigest(u128::from_le_bytes(header[8..24].try_into().ok()?));
+        let digest = ContentDigest(u128_at(header, 8)?);
         let (customer, rest) = rest.split_at_checked(header[4].into())?;
         let (key, rest) = rest.split_at_checked(header[5].into())?;
         let (request_id, rest) = rest.split_at_checked(header[6].into())?;
@@ -178,12 +179,4 @@ pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Recor
         payload = rest;
     }
     payload.is_empty().then_some(records)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

@@ -97,7 +97,7 @@ pub struct Position {
     pub group: Group,
     /// The last checkpoint.
     pub epoch: Epoch,
-    /// The process life that wrote last.
+    /// The process life that began last; a checkpoint leaves it as it is.
     pub incarnation: Incarnation,
     /// Uptime of the server over all its lives, at the last checkpoint.
     pub uptime: Duration,
