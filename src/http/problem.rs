@@ -189,7 +189,7 @@ impl Problem {
     }
 }
 
-/// Carries the problem in the response's extensions to [`super::observe`], which knows the
+/// Carries the problem in the response's extensions to `observe`, which knows the
 /// request's id and renders it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
