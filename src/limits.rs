@@ -56,7 +56,8 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const GROUP_BATCHES_MAX: usize = 1_024;
 /// Bytes of bodies that one group covers, unless a single batch is larger.
 pub const GROUP_BYTES_MAX: u64 = 8 * MIB;
-/// Batches waiting for the sequencer; admission refuses before this many can be under way.
+/// Batches waiting for the sequencer; a further one answers 503, where `limits.inflight_batches`
+/// has not refused it before.
 pub const SEQUENCER_INBOX_MAX: usize = 65_536;
 /// Messages waiting for one partition worker; the sequencer waits when it is full.
 pub const WORKER_INBOX_MAX: usize = 1_024;
@@ -99,6 +100,8 @@ pub const PAGE_WINDOWS_MAX: usize = 1_440;
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of `GET /analytics/top`.
 pub const TOP_ROWS_MAX: usize = 1_000;
+/// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
+pub const TOP_KEYS_MAX: usize = 1_000_000;
 /// Queries running at once; a further one waits, up to [`QUERY_WAIT_MAX`], then answers 503.
 pub const QUERIES_RUNNING_MAX: usize = 4;
 /// Queries waiting to run; a further one answers 503.
@@ -112,12 +115,12 @@ pub const EXPIRIES_PER_CHECKPOINT_MAX: usize = 1_024;
 
 /// The last checkpoint of a shutdown is given up after this; the journal keeps what was accepted.
 pub const SHUTDOWN_CHECKPOINT_MAX: Duration = Duration::from_secs(4);
-/// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
-pub const TOP_KEYS_MAX: usize = 1_000_000;
-/// Largest configuration file; a larger one is refused unread.
-pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
 /// A shutdown waits this long for requests that are under way, then cuts their connections.
 pub const SHUTDOWN_REQUESTS_MAX: Duration = Duration::from_secs(5);
+
+/// Largest configuration file; a larger one is refused unread.
+pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
+
 /// Entries that `logmill import` puts into one batch.
 pub const IMPORT_BATCH_ENTRIES_MAX: usize = 1_000;
 /// Bytes of body that `logmill import` puts into one batch.

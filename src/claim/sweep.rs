@@ -51,8 +51,8 @@ impl ClaimStore {
                 self.close_page();
             }
             let Some(oldest) = self.closed.front() else { return Ok(Swept::Nothing) };
-            let made = Duration::from_millis(oldest.header.created_uptime_ms);
-            let expires = made.saturating_add(limits::CLAIM_PAGE_AGE_MAX + retention.age);
+            let created = Duration::from_millis(oldest.header.created_uptime_ms);
+            let expires = created.saturating_add(limits::CLAIM_PAGE_AGE_MAX + retention.age);
             early = total < expires;
             if early && !too_many {
                 return Ok(Swept::Nothing);

@@ -26,7 +26,8 @@ Examples:
   logmill config show                            every setting and where it comes from
 
 Settings come from flags, then LOGMILL_* variables, then logmill.toml, then the defaults.
-Exit codes: 0 done, 1 done with findings or failed, 2 wrong usage or configuration.";
+Exit codes: 0 done, 1 done with findings or failed, 2 wrong usage or configuration,
+or an import that stopped early.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -35,7 +36,8 @@ Examples:
   zcat old/*.gz | logmill import - --customer acme --url http://logs.internal:8080
 
 Importing the same file again, grown or rotated, counts its new lines only.
-Exit code 1: a line was not an access log line; each is reported with its number.";
+Exit code 1: a line was not an access log line; each is reported with its number.
+Exit code 2: the import stopped early; the same command goes on where it stopped.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use super::EngineSettings;
 use super::threads::spawn;
@@ -206,7 +206,8 @@ impl CheckpointLoop {
     fn checkpoint(&mut self) -> Result<(), EngineError> {
         let started = self.clock.uptime();
         let epoch = self.epoch.next();
-        let (handed_over, deltas) = unbounded();
+        // Room for all: a worker that hands over waits for nobody.
+        let (handed_over, deltas) = bounded(self.workers.len());
         let (placed, cut) = bounded(1);
         let request = BarrierRequest { epoch, handed_over, placed };
         self.sequencer

@@ -28,9 +28,9 @@ pub enum Type {
     UnsupportedContentType,
     /// The body is encoded in a way that is not taken.
     UnsupportedContentEncoding,
-    /// The body is not encoded as it says, or breaks off.
+    /// The body cannot be decompressed as `content-encoding` says.
     InvalidEncoding,
-    /// The body broke off.
+    /// The connection broke off before the end of the body.
     IncompleteBody,
     /// The body is larger than `limits.body_bytes`.
     BodyTooLarge,
