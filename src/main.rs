@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         (Command::Serve { repair }, Ok(effective)) => {
             Ok(cli::serve::run(&effective, repair, &mut out))
         }
-        (Command::Import(args), Ok(_)) => Ok(cli::import::run(&args, &mut out)),
+        (Command::Import(args), Ok(effective)) => {
+            Ok(cli::import::run(&args, effective.config.server.listen, &mut out))
+        }
     };
     exit.unwrap_or(Exit::Findings).into()
 }

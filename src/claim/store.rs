@@ -152,6 +152,8 @@ impl ClaimStore {
         let fits = |page: &OpenPage| !is_old(page, total) && page.fitting(claims) == claims.len();
         // A page dates its keys: one that waited would have them expire before their time.
         if let Some(old) = self.reserved.take_if(|page| is_old(page, total)) {
+            // It is younger than the current page, which must be closed before it.
+            self.close_page();
             self.closed.push_back(ClosedPage { header: old.header });
         }
         if self.reserved.is_none() && !self.current.as_ref().is_some_and(fits) {
@@ -364,7 +366,8 @@ impl ClaimStore {
             Err(error) => return Err(error),
         };
         let Some(header) = PageHeader::read(file.as_ref())? else {
-            tracing::error!(name = %claim.name, "a claim page is damaged: its key counts as free");
+            let name = self.layout.name(claim.name);
+            tracing::error!(name = %name.display(), "the claim's page is damaged: its key is free");
             return Ok(None);
         };
         let last_group = self.last_group_of(header.id.incarnation);

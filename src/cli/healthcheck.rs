@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Asks `GET /livez` of the server at `--url`, or of the one that `listen` means on this machine.
 /// Anything but a 200 within 5 s is [`Exit::Findings`].
 pub fn run(args: &HealthcheckArgs, listen: SocketAddr, out: &mut impl Write) -> io::Result<Exit> {
-    let base = args.url.clone().unwrap_or_else(|| format!("http://{}", reachable(listen)));
+    let base = args.url.clone().unwrap_or_else(|| base_url(listen));
     let url = format!("{base}/livez");
     match ask(&url) {
         Ok(200) => {
@@ -42,6 +42,11 @@ fn ask(url: &str) -> Result<u16, ureq::Error> {
         .build()
         .into();
     Ok(agent.get(url).call()?.status().as_u16())
+}
+
+/// The address of a server of this machine that listens so.
+pub(super) fn base_url(listen: SocketAddr) -> String {
+    format!("http://{}", reachable(listen))
 }
 
 /// A server that listens on every address is reached on the loopback one.

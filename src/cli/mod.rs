@@ -130,10 +130,9 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
     pub customer: CustomerId,
 
-    /// Server to send to
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    #[arg(value_parser = server_url)]
-    pub url: String,
+    /// Server to send to [default: the configured server.listen, on this machine]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    pub url: Option<String>,
 
     /// File that remembers how far each log was imported
     #[arg(long, value_name = "FILE")]

@@ -60,7 +60,7 @@ fn import_and_healthcheck() {
     };
     assert_eq!(args.files.len(), 3);
     assert_eq!((args.customer.as_str(), args.state), ("acme", None));
-    assert_eq!(args.url, "http://127.0.0.1:8080");
+    assert_eq!(args.url, None);
 
     let asked = parsed("healthcheck --url https://logs.example:8443/").command;
     let url = Some("https://logs.example:8443".to_owned());

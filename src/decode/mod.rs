@@ -44,7 +44,7 @@ pub enum DecodeError {
     #[error("the batch has no entries; send at least one")]
     Empty,
     /// Entries break a rule.
-    #[error("{count} of the entries are invalid; nothing of the batch was stored")]
+    #[error("invalid entries: {count}; nothing of the batch was stored")]
     Entries {
         /// How many entries are invalid.
         count: usize,

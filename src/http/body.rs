@@ -1,5 +1,6 @@
 //! Reading a body: counted while it comes, bounded in size, memory and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,7 +13,6 @@ use super::problem::{Problem, Type};
 use crate::admission::{Admission, Full, Permit};
 use crate::ids::CustomerId;
 use crate::limits;
-use std::sync::Arc;
 
 /// How large a body may be and how long it may take.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +33,17 @@ pub(super) async fn admit_and_read(
     customer: &CustomerId,
     headers: &HeaderMap,
     body: Body,
-    limits: BodyLimits,
+    bounds: BodyLimits,
 ) -> Result<(Permit, Bytes), Problem> {
     let announced = announced(headers);
-    if announced.is_some_and(|bytes| bytes > limits.bytes) {
-        return Err(too_large(limits.bytes));
+    if announced.is_some_and(|bytes| bytes > bounds.bytes) {
+        return Err(too_large(bounds.bytes));
     }
-    let reserve = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(limits.bytes));
+    let reserve = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(bounds.bytes));
     let permit = admission.admit(customer, reserve).map_err(|full| refused(full, customer))?;
-    let read = read(permit, reserve, body, limits.bytes);
-    tokio::time::timeout(limits.time, read).await.unwrap_or_else(|_| {
-        let seconds = limits.time.as_secs_f64();
+    let read = read(permit, reserve, body, bounds.bytes);
+    tokio::time::timeout(bounds.time, read).await.unwrap_or_else(|_| {
+        let seconds = bounds.time.as_secs_f64();
         let detail = format!("the body did not arrive within {seconds} s; send it again");
         Err(Problem::new(Type::BodyTimeout, detail))
     })

@@ -51,7 +51,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Pro
 /// The format of the body.
 pub(super) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let refused = |found: &str| {
-        let detail = format!("content-type is {found}; what is taken is application/json");
+        let detail = format!("content-type is {found}; set the header to application/json");
         Err(Problem::new(Type::UnsupportedContentType, detail))
     };
     let value = match single(headers, &CONTENT_TYPE) {

@@ -28,7 +28,9 @@ pub(super) async fn ready(
     // A burst that outruns a checkpoint is refused batch by batch; the server is still the one to
     // send to.
     let unready = app.status.unready().filter(|unready| *unready != Unready::MemoryFull);
-    let verbose = query.is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")));
+    let verbose = query.is_some_and(|query| {
+        query.split('&').any(|q| matches!(q, "verbose" | "verbose=" | "verbose=true"))
+    });
     let (replayed, to_replay) = app.status.replay();
     let (inflight_bytes, inflight_batches) = app.admission.inflight();
     let details = json!({

@@ -122,7 +122,7 @@ pub enum ImportError {
     /// The server did not take a batch for too long.
     #[error(
         "gave up after {seconds} s without progress: {reason}\n\
-         hint: run the same command again; it goes on where it stopped"
+         hint: is the server running at that --url? the same command goes on where it stopped"
     )]
     GaveUp {
         /// How long it was tried.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "retries of the import client wait in real time")]
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(super) struct Patience {
     pub(super) pause_max: Duration,
     /// When to give up on a batch.
     pub(super) give_up_after: Duration,
+    /// When to give up if the server has never answered: it is more likely not there at all.
+    pub(super) give_up_at_first_after: Duration,
 }
 
 impl Default for Patience {
@@ -37,6 +40,7 @@ impl Default for Patience {
             pause_min: Duration::from_millis(200),
             pause_max: Duration::from_secs(30),
             give_up_after: Duration::from_secs(5 * 60),
+            give_up_at_first_after: Duration::from_secs(10),
         }
     }
 }
@@ -56,6 +60,8 @@ pub(super) struct Poster {
     logs_url: String,
     customer: String,
     patience: Patience,
+    /// Whether the server has ever answered anything.
+    heard: Cell<bool>,
 }
 
 /// The parts of problem+json that are shown.
@@ -99,6 +105,7 @@ impl Poster {
             logs_url: format!("{url}/logs"),
             customer: customer.into(),
             patience,
+            heard: Cell::new(false),
         }
     }
 
@@ -121,7 +128,12 @@ impl Poster {
             };
             let wait = jittered(pause).max(after.unwrap_or_default());
             let waited = started.elapsed();
-            if waited + wait > self.patience.give_up_after {
+            let patience = if self.heard.get() {
+                self.patience.give_up_after
+            } else {
+                self.patience.give_up_at_first_after
+            };
+            if waited + wait > patience {
                 return Err(ImportError::GaveUp { seconds: waited.as_secs(), reason });
             }
             on_retry(&reason);
@@ -138,7 +150,10 @@ impl Poster {
             .header("x-customer-id", &self.customer)
             .header("idempotency-key", key);
         match request.send(body) {
-            Ok(response) => judge(response),
+            Ok(response) => {
+                self.heard.set(true);
+                judge(response)
+            }
             Err(error) if is_lasting(&error) => {
                 Answer::Refused { status: 0, detail: error.to_string() }
             }

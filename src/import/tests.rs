@@ -59,6 +59,7 @@ impl Bench {
             pause_min: Duration::from_millis(2),
             pause_max: Duration::from_millis(10),
             give_up_after: Duration::from_millis(200),
+            give_up_at_first_after: Duration::from_millis(50),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let outcome = run_with(&options, patience, &mut out, &mut err);
