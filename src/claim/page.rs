@@ -138,23 +138,29 @@ fn checksum(entry: &[u8], incarnation: Incarnation) -> u64 {
     xxh3_64_with_seed(&entry[CHECKED_FROM..], incarnation.0 ^ lengths)
 }
 
-/// Reads the entry that `bytes` begins with, and how long it is.
-fn decode_entry(bytes: &[u8], incarnation: Incarnation) -> Option<(Entry<'_>, usize)> {
+/// How long the entry is that `bytes` begins with, by its own word; `None` after the last.
+fn entry_len(bytes: &[u8]) -> Option<usize> {
+    const MAX: usize =
+        ENTRY_HEADER_BYTES + limits::CUSTOMER_ID_BYTES_MAX + limits::IDEMPOTENCY_KEY_BYTES_MAX;
     let len = u32_at(bytes, 0)? as usize;
-    let entry = bytes.get(..len).filter(|entry| entry.len() >= ENTRY_HEADER_BYTES)?;
+    (ENTRY_HEADER_BYTES..=MAX.min(bytes.len())).contains(&len).then_some(len)
+}
+
+/// Reads the entry that `bytes` begins with.
+fn decode_entry(bytes: &[u8], incarnation: Incarnation) -> Option<Entry<'_>> {
+    let entry = &bytes[..entry_len(bytes)?];
     if checksum(entry, incarnation) != u64_at(entry, CHECKSUM_AT)? {
         return None;
     }
     let (customer, key) = entry[ENTRY_HEADER_BYTES..].split_at_checked(entry[4].into())?;
-    let entry = Entry {
+    Some(Entry {
         group: Group(u64_at(entry, 16)?),
         receipt: Receipt { entries: u32_at(entry, 24)?, windows: u32_at(entry, 28)? },
         name: u128_at(entry, 32)?,
         digest: ContentDigest(u128_at(entry, 48)?),
         customer: std::str::from_utf8(customer).ok()?,
         key: std::str::from_utf8(key).ok()?,
-    };
-    Some((entry, len))
+    })
 }
 
 /// A page in memory, with the place of the first entry of each claim.
@@ -171,7 +177,7 @@ impl PageIndex {
         Self { id, bytes: vec![0; PAGE_HEADER_BYTES], offsets: HashMap::new() }
     }
 
-    /// Reads a page; entries after one that does not validate were never synced and are void.
+    /// Reads a page.
     pub(super) fn load(file: &dyn DiskFile, id: PageId) -> DiskResult<Self> {
         let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
@@ -189,9 +195,12 @@ impl PageIndex {
     }
 
     fn read_from(&mut self, mut at: usize) {
-        while let Some((entry, len)) = decode_entry(&self.bytes[at..], self.id.incarnation) {
-            let offset = u32::try_from(at).expect("a page is short");
-            self.offsets.entry(entry.name).or_insert(offset);
+        // An entry that does not validate is void; the ones after it are not to blame.
+        while let Some(len) = entry_len(&self.bytes[at..]) {
+            if let Some(entry) = decode_entry(&self.bytes[at..], self.id.incarnation) {
+                let offset = u32::try_from(at).expect("a page is short");
+                self.offsets.entry(entry.name).or_insert(offset);
+            }
             at += len;
         }
         self.bytes.truncate(at);
@@ -205,7 +214,7 @@ impl PageIndex {
     /// The entry for the claim's customer and key.
     pub(super) fn find(&self, claim: &Claim<'_>) -> Option<Entry<'_>> {
         let at = *self.offsets.get(&claim.name)? as usize;
-        let (entry, _) = decode_entry(&self.bytes[at..], self.id.incarnation)?;
+        let entry = decode_entry(&self.bytes[at..], self.id.incarnation)?;
         (entry.customer == claim.customer && entry.key == claim.key).then_some(entry)
     }
 
@@ -217,7 +226,7 @@ impl PageIndex {
     /// The names of the claims that were made in some groups.
     pub(super) fn names_of(&self, groups: &[RangeInclusive<Group>]) -> Vec<u128> {
         let entry = |at: &u32| decode_entry(&self.bytes[*at as usize..], self.id.incarnation);
-        let entries = self.offsets.values().filter_map(entry).map(|(entry, _)| entry);
+        let entries = self.offsets.values().filter_map(entry);
         let is_of = |entry: &Entry<'_>| groups.iter().any(|range| range.contains(&entry.group));
         entries.filter(is_of).map(|entry| entry.name).collect()
     }

@@ -380,6 +380,18 @@ fn a_garbage_page_is_named_and_does_not_stop_the_sweep() {
     assert_eq!((names(&dir), second.keys_held()), (2, 0), "what cannot be judged is left");
 }
 
+/// A2: an entry that the disk has changed takes nothing but its own key with it.
+#[test]
+fn a_damaged_entry_leaves_the_others_in_force() {
+    let (dir, mut claims) = first_life();
+    take_all(&mut claims, &[claim("c", "k", 1), claim("c", "l", 1), claim("c", "m", 1)]);
+    let second_entry = PAGE_HEADER_BYTES as u64 + 66;
+    dir.flip(&page(&dir, 1, 0), second_entry + 20);
+    let mut second = open(&dir, 2, &[1], START);
+    let verdicts = ["k", "l", "m"].map(|key| take(&mut second, key, 1, 2, START));
+    assert_eq!(verdicts, [DUPLICATE, WON, DUPLICATE]);
+}
+
 /// A page cut short never comes from a crash: the start is refused, and the page is named.
 #[test]
 fn a_page_cut_short_is_refused_by_name() {
