@@ -21,17 +21,17 @@ struct Writing {
     journal: Journal,
 }
 
+fn open(dir: &DataDir) -> SegmentKeeper {
+    let entropy = Arc::<SeededEntropy>::default();
+    let keeper =
+        SegmentKeeper::open(dir.disk(), dir.layout.clone(), entropy, RULES, limits::SEGMENT_BYTES);
+    keeper.expect("opened")
+}
+
 impl Writing {
     fn begin() -> Self {
         let dir = DataDir::with_journal();
-        let keeper = SegmentKeeper::open(
-            dir.disk(),
-            dir.layout.clone(),
-            Arc::<SeededEntropy>::default(),
-            RULES,
-            limits::SEGMENT_BYTES,
-        );
-        let keeper = Arc::new(Mutex::new(keeper.expect("opened")));
+        let keeper = Arc::new(Mutex::new(open(&dir)));
         let journal = begin(&keeper, Group(0));
         Self { dir, keeper, journal }
     }
@@ -342,15 +342,7 @@ fn a_new_life_never_takes_an_old_segment_s_name() {
     writing.append_small(1);
     let used = Sealed { sequence: writing.prepare().sequence, last_group: Group(0) };
     writing.keeper.lock().expect("whole").reclaim(vec![used]).expect("reclaimed");
-    let dir = &writing.dir;
-    let keeper = SegmentKeeper::open(
-        dir.disk(),
-        dir.layout.clone(),
-        Arc::<SeededEntropy>::default(),
-        RULES,
-        limits::SEGMENT_BYTES,
-    );
-    let next = keeper.expect("opened").prepare().expect("a segment");
+    let next = open(&writing.dir).prepare().expect("a segment");
     assert_eq!(next.sequence, used.sequence + 1);
 }
 
