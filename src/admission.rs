@@ -25,6 +25,11 @@ pub struct AdmissionLimits {
 }
 
 impl AdmissionLimits {
+    /// Whether room is getting scarce: from here on, shares and pace are looked at.
+    fn is_half_full(&self, bytes: u64, batches: u64) -> bool {
+        bytes > self.bytes / 2 || batches > self.batches / 2
+    }
+
     /// The bytes of all batches that one of this size may add up to.
     fn room_for(&self, bytes: u64) -> u64 {
         let small = limits::ADMISSION_UNKNOWN_BYTES + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
@@ -90,11 +95,6 @@ impl Admission {
         (self.bytes.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
     }
 
-    fn is_half_full(&self) -> bool {
-        let (bytes, batches) = self.inflight();
-        bytes > self.limits.bytes / 2 || batches > self.limits.batches / 2
-    }
-
     /// Takes more room for a batch that will hold `total` bytes of it then.
     fn take(
         &self,
@@ -111,8 +111,7 @@ impl Admission {
         let share = |limit: u64| limit / 100 * limits.customer_percent;
         let over_share = usage.bytes + bytes > share(limits.bytes)
             || usage.batches + batches > share(limits.batches).max(1);
-        let half_full = all_bytes > limits.bytes / 2 || all_batches > limits.batches / 2;
-        let refused = if half_full && over_share {
+        let refused = if limits.is_half_full(all_bytes, all_batches) && over_share {
             Full::Customer
         } else if all_bytes > limits.room_for(total) || all_batches > limits.batches {
             Full::Server
@@ -159,7 +158,8 @@ impl Permit {
     /// Whether others may soon need this room more.
     #[must_use]
     pub fn is_scarce(&self) -> bool {
-        self.admission.is_half_full()
+        let (bytes, batches) = self.admission.inflight();
+        self.admission.limits.is_half_full(bytes, batches)
     }
 
     /// Makes the permit hold this many bytes of body.

@@ -161,6 +161,13 @@ impl World {
         }
     }
 
+    /// One life of a process: recovery, and as many of the steps as the machine lives to take.
+    fn live(&mut self, steps: &[Step]) {
+        if let Some(mut machine) = self.boot() {
+            self.run(&mut machine, steps);
+        }
+    }
+
     fn after(mut self, cut: Cut, seed: u64) -> Self {
         self.disk = self.disk.after(cut, &SeededEntropy::seeded(seed));
         self.seed = seed;
@@ -203,22 +210,25 @@ fn operations_of(world: &World, run: impl FnOnce(&mut World)) -> u64 {
     world.disk.operations() - before
 }
 
+/// Of a recovery that must work, and all of the steps.
+fn operations_of_all(world: &World, steps: &[Step]) -> u64 {
+    operations_of(world, |world| {
+        let mut machine = world.boot().expect("recovery");
+        world.run(&mut machine, steps);
+    })
+}
+
 /// A1, A2, A3, S1, S2: down at every operation of the workload, in every way.
 #[test]
 fn a_crash_at_any_operation_loses_and_repeats_nothing() {
     let steps = script();
     let fresh = started(7);
-    let total = operations_of(&fresh, |world| {
-        let mut machine = world.boot().expect("recovery");
-        world.run(&mut machine, &steps);
-    });
+    let total = operations_of_all(&fresh, &steps);
     for at in 1..=total {
         for cut in CUTS {
             let mut world = fresh.fork();
             world.disk.go_down_after(at);
-            if let Some(mut machine) = world.boot() {
-                world.run(&mut machine, &steps);
-            }
+            world.live(&steps);
             let mut world = world.after(cut, at);
             world.must_recover(&format!("down at operation {at} of {total}, {cut:?}"));
         }
@@ -230,17 +240,12 @@ fn a_crash_at_any_operation_loses_and_repeats_nothing() {
 fn a_second_crash_during_recovery_loses_and_repeats_nothing() {
     let steps = script();
     let fresh = started(8);
-    let total = operations_of(&fresh, |world| {
-        let mut machine = world.boot().expect("recovery");
-        world.run(&mut machine, &steps);
-    });
+    let total = operations_of_all(&fresh, &steps);
     let chance = SeededEntropy::seeded(9);
     for at in (1..=total).step_by(stride()) {
         let mut world = fresh.fork();
         world.disk.go_down_after(at);
-        if let Some(mut machine) = world.boot() {
-            world.run(&mut machine, &steps);
-        }
+        world.live(&steps);
         let first = CUTS[usize::try_from(chance.below(3)).expect("small")];
         let world = world.after(first, at);
         let recovery = operations_of(&world, |world| drop(world.boot()));
