@@ -1,4 +1,5 @@
-//! Runs the scenarios in `scenarios/` against the real binary and sums up what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases, against the real binary and sums up
+//! what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless
@@ -18,6 +19,7 @@ mod request;
 mod scenario;
 mod server;
 mod steps;
+mod torture;
 mod traffic;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use clap::Parser;
 
 use crate::scenario::{Scenario, Variant};
 use crate::server::{Launch, Server};
+use crate::torture::{Case, Ending, Setting};
 
 /// What a scenario runs on unless it, a variant or `--partitions` says otherwise.
 const DEFAULT_PARTITIONS: u16 = 2;
@@ -55,6 +58,12 @@ struct Args {
     /// The binary to test, instead of the one cargo has just built
     #[arg(long = "binary", visible_alias = "release-binary", value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Run torture cases in their full size, which takes long
+    #[arg(long)]
+    full: bool,
+    /// Seed of the torture cases [default: of the clock]
+    #[arg(long)]
+    seed: Option<u64>,
     /// Flags that cargo and nextest pass to every test; they change nothing here.
     #[command(flatten)]
     harness: HarnessFlags,
@@ -111,19 +120,26 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<bool> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
     let scenarios = Scenario::load_all(Path::new(folder))?;
-    let runs: Vec<Run<'_>> = scenarios.iter().flat_map(runs_of).filter(|r| args.wants(r)).collect();
+    let runs: Vec<Run<'_>> =
+        scenarios.iter().flat_map(runs_of).filter(|run| args.wants(&run.name)).collect();
+    let named = |case: &&Case| args.wants(&format!("torture/{}", case.name));
+    let cases: Vec<&Case> = torture::CASES.iter().filter(named).collect();
     if args.list {
-        // No scenario is ignored, so a harness that asks for the ignored ones gets none.
-        runs.iter().filter(|_| !args.harness.ignored).for_each(|r| println!("{}: test", r.name));
+        // Nothing is ignored, so a harness that asks for the ignored ones gets none.
+        if !args.harness.ignored {
+            runs.iter().for_each(|run| println!("{}: test", run.name));
+            cases.iter().for_each(|case| println!("torture/{}: test", case.name));
+        }
         return Ok(true);
     }
-    if runs.is_empty() {
+    if runs.is_empty() && cases.is_empty() {
         // Not a failure: `cargo test NAME` hands the name of a unit test to this binary too.
         println!("no scenario has {:?} in its name; `--list` shows them", args.names);
     }
     let [mut passed, mut failed, mut skipped] = [0, 0, 0];
-    for run in &runs {
-        match report(args, run) {
+    let outcomes = runs.iter().map(|run| report(args, run));
+    for outcome in outcomes.chain(cases.iter().map(|case| torment(args, case))) {
+        match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Failed => failed += 1,
             Outcome::Skipped => skipped += 1,
@@ -171,11 +187,54 @@ fn report(args: &Args, run: &Run<'_>) -> Outcome {
     Outcome::Failed
 }
 
+/// Runs one torture case and prints its line, with the seed to run it by again.
+fn torment(args: &Args, case: &Case) -> Outcome {
+    let name = format!("torture/{}", case.name);
+    if args.url.is_some() {
+        println!("skipped {name:<50} it needs servers of its own");
+        return Outcome::Skipped;
+    }
+    let setting = Setting {
+        binary: args.binary(),
+        partitions: args.partitions.unwrap_or(DEFAULT_PARTITIONS),
+        seed: args.seed.unwrap_or_else(seed_of_the_clock),
+        full: args.full,
+    };
+    println!("        {name:<50} seed {}", setting.seed);
+    let started = Instant::now();
+    let ended = (case.run)(&setting);
+    let seconds = started.elapsed().as_secs_f64();
+    match ended {
+        Ok(Ending::Passed(figures)) => {
+            println!("ok      {name:<50} {seconds:>6.1} s  {figures}");
+            Outcome::Passed
+        }
+        Ok(Ending::Skipped(reason)) => {
+            println!("skipped {name:<50} {reason}");
+            Outcome::Skipped
+        }
+        Err(error) => {
+            println!("FAILED  {name:<50} {seconds:>6.1} s");
+            println!("  {}", case.title);
+            format!("{error:#}").lines().for_each(|line| println!("  {line}"));
+            let full = if args.full { " --full" } else { "" };
+            let command = "cargo test --test e2e --";
+            println!("  run it again: {command} --exact {name} --seed {}{full}", setting.seed);
+            Outcome::Failed
+        }
+    }
+}
+
+/// A seed that nobody chose.
+fn seed_of_the_clock() -> u64 {
+    jiff::Timestamp::now().as_microsecond().unsigned_abs()
+}
+
 /// Starts the server, takes the steps and ends the server; an error comes with its last log lines.
 fn execute(args: &Args, run: &Run<'_>) -> Result<(), (anyhow::Error, Vec<String>)> {
     let partitions = run.variant.and_then(|v| v.partitions).or(args.partitions);
     let launch = Launch {
-        binary: args.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_logmill").into()),
+        binary: args.binary(),
         partitions: partitions.unwrap_or(DEFAULT_PARTITIONS),
         config: run.scenario.server.config.clone(),
         url: args.url.clone(),
@@ -190,10 +249,14 @@ fn execute(args: &Args, run: &Run<'_>) -> Result<(), (anyhow::Error, Vec<String>
 }
 
 impl Args {
-    fn wants(&self, run: &Run<'_>) -> bool {
+    fn binary(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_logmill").into())
+    }
+
+    fn wants(&self, run: &str) -> bool {
         let fits = |name: &String| match self.exact {
-            true => run.name == *name,
-            false => run.name.contains(name.as_str()),
+            true => run == name,
+            false => run.contains(name.as_str()),
         };
         self.names.is_empty() || self.names.iter().any(fits)
     }
