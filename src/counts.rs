@@ -1,5 +1,6 @@
 //! Exact counts by name, sorted: the form in which windows are merged, stored and answered.
 
+use crate::ids::Group;
 use crate::window::Minute;
 
 /// The name that takes what is counted past a window's limit of distinct names.
@@ -87,9 +88,23 @@ impl Counts {
         self.add_other(other);
     }
 
+    fn is_same(&self, other: &Counts) -> bool {
+        self == other || self.is_cut() || other.is_cut()
+    }
+
+    fn covers(&self, part: &Counts) -> bool {
+        let held = |name: &str| self.position(name).map_or(0, |at| self.0[at].1);
+        self.is_cut() || part.is_cut() || part.iter().all(|(name, count)| held(name) >= count)
+    }
+
+    /// Whether there were more names than the limit.
+    fn is_cut(&self) -> bool {
+        self.position(OTHER).is_ok()
+    }
+
     /// Names that count against the limit.
     fn named(&self) -> usize {
-        self.len() - usize::from(self.position(OTHER).is_ok())
+        self.len() - usize::from(self.is_cut())
     }
 
     fn add_other(&mut self, count: u64) {
@@ -116,6 +131,9 @@ pub struct Totals {
     pub late: u64,
     /// Accepted batches that brought such late requests; grows when a final window changes.
     pub revision: u64,
+    /// The first group that counted here; all of the window is in the journal from there on. What
+    /// is recounted from an archive that begins later can be judged by it.
+    pub first: Option<Group>,
 }
 
 impl Totals {
@@ -124,6 +142,10 @@ impl Totals {
         self.requests += more.requests;
         self.late += more.late;
         self.revision += more.revision;
+        self.first = match (self.first, more.first) {
+            (Some(mine), Some(other)) => Some(mine.min(other)),
+            (mine, other) => mine.or(other),
+        };
     }
 }
 
@@ -147,12 +169,36 @@ pub struct KeyLimits {
     pub agents: usize,
 }
 
+impl KeyLimits {
+    /// Every name is kept.
+    pub const UNLIMITED: Self = Self { paths: usize::MAX, agents: usize::MAX };
+}
+
 impl WindowCounts {
     /// Adds `more` under the limits.
     pub fn merge(&mut self, more: &WindowCounts, limits: KeyLimits) {
         self.totals.merge(&more.totals);
         self.paths.merge(&more.paths, limits.paths);
         self.agents.merge(&more.agents, limits.agents);
+    }
+
+    /// Whether two counts of the same requests agree. Which names went into [`OTHER`] depends on
+    /// the order in which they came, so past a limit the totals decide.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.totals == other.totals
+            && self.paths.is_same(&other.paths)
+            && self.agents.is_same(&other.agents)
+    }
+
+    /// Whether everything that `part` counted is counted here, among more.
+    #[must_use]
+    pub fn covers(&self, part: &Self) -> bool {
+        self.totals.requests >= part.totals.requests
+            && self.totals.late >= part.totals.late
+            && self.totals.revision >= part.totals.revision
+            && self.paths.covers(&part.paths)
+            && self.agents.covers(&part.agents)
     }
 
     /// Whether totals equal the sums over paths and over agents (W2).

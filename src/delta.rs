@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use crate::counts::{Counts, KeyLimits, OTHER, TimedCounts, Totals, WindowCounts};
-use crate::ids::CustomerId;
+use crate::ids::{CustomerId, Group};
 use crate::insight::{NameCount, Summary};
 use crate::names::{NameId, Names};
 use crate::window::{Minute, Span};
@@ -35,12 +35,13 @@ const BYTES_PER_CUSTOMER: usize = 2_048;
 const BYTES_PER_WINDOW: usize = 320;
 
 impl Delta {
-    /// Adds one partial insight of a batch: the `window`th of its summary.
+    /// Adds one partial insight of a batch of a group: the `window`th of its summary.
     pub fn add(
         &mut self,
         customer: &CustomerId,
         summary: &Summary,
         window: usize,
+        group: Group,
         late: bool,
         limits: KeyLimits,
     ) {
@@ -55,6 +56,7 @@ impl Delta {
             requests,
             late: if late { requests } else { 0 },
             revision: u64::from(late),
+            first: Some(group),
         });
         let names = &mut self.names;
         self.pairs += count(&mut delta.paths, &partial.paths, summary, names, limits.paths);

@@ -19,6 +19,10 @@
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
 //! threads; [`service`] joins engine and HTTP; [`import`] is the client for log files.
 //!
+//! For operators: [`backup`] copies a running server, asked over [`control`]; [`rebuild`] counts
+//! the archived journal again into a new data directory, and [`audit`] compares that with the
+//! store.
+//!
 //! What all share: [`ids`], [`window`] and [`counts`] are the words they speak; [`limits`] and
 //! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
 //! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
@@ -27,11 +31,14 @@
 //! `ARCHITECTURE.md` has the invariants, named A1 to L1, that comments and tests refer to.
 
 pub mod admission;
+pub mod audit;
+pub mod backup;
 pub mod checkpoint;
 pub mod claim;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod counts;
 pub mod decode;
 pub mod delta;
@@ -50,6 +57,7 @@ pub mod limits;
 pub mod names;
 pub mod partition;
 pub mod query;
+pub mod rebuild;
 pub mod recovery;
 pub mod sequencer;
 pub mod service;

@@ -134,6 +134,15 @@ pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
 /// Bytes of a server's answer that an import reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
+/// Longest request on the control socket; a longer one is refused.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 16 * KIB;
+/// How long a request on the control socket may take to arrive.
+pub const CONTROL_LINE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Rows copied between two reports of progress.
+pub const COPY_ROWS_PER_REPORT: u64 = 1_000;
+/// Findings that an audit lists; the rest are counted.
+pub const AUDIT_FINDINGS_LISTED_MAX: usize = 20;
+
 /// How long a start that found the disk full waits before it tries again.
 pub const SPACE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 

@@ -33,6 +33,11 @@ fn main() -> ExitCode {
         (Command::Serve { repair }, Ok(effective)) => {
             Ok(cli::serve::run(&effective, repair, &mut out))
         }
+        (Command::Backup(args), Ok(effective)) => Ok(cli::backup::run(&args, &effective, &mut out)),
+        (Command::Audit(args), Ok(effective)) => Ok(cli::audit::run(&args, &effective, &mut out)),
+        (Command::Rebuild(args), Ok(effective)) => {
+            Ok(cli::rebuild::run(&args, &effective, &mut out))
+        }
         (Command::Import(args), Ok(effective)) => {
             Ok(cli::import::run(&args, effective.config.server.listen, &mut out))
         }

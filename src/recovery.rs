@@ -17,7 +17,9 @@ use crate::disk::{Disk, Layout, LockGuard, read_all};
 use crate::entropy::Entropy;
 use crate::error::EngineError;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
-use crate::journal::{self, Damage, FrameAt, JournalScan, Record, Rules, SegmentKeeper};
+use crate::journal::{
+    self, ArchiveRetention, Damage, FrameAt, FrameReader, JournalScan, Record, Rules, SegmentKeeper,
+};
 use crate::partition::PartitionId;
 use crate::sequencer::{BarrierPlaced, dispatch, receipt};
 use crate::status::Status;
@@ -26,7 +28,7 @@ use crate::user_agent::AgentCache;
 use crate::worker::{AcceptedBatch, PartitionWorker, WorkerMessage};
 
 /// The number of the layout that this program writes.
-const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 1;
 
 /// What recovery works with.
 #[derive(Clone)]
@@ -53,8 +55,12 @@ pub struct Recovery {
     pub checkpoint_memory_bytes: usize,
     /// Size of new segments, [`crate::limits::SEGMENT_BYTES`] but in a simulation.
     pub segment_bytes: u64,
+    /// How long segments behind the checkpoint are kept.
+    pub archive: ArchiveRetention,
     /// Memory that the store may cache with.
     pub store_cache_bytes: usize,
+    /// Count no group after this one: the last of all, but for an audit.
+    pub until: Group,
     /// Go on although acknowledged batches cannot be read.
     pub repair: bool,
 }
@@ -112,7 +118,8 @@ impl Recovery {
         let store = Arc::new(store);
         let incarnation = store.begin_life()?;
         let position = store.position()?;
-        let found = journal::scan(disk.as_ref(), layout, position.group)?;
+        let mut found = journal::scan(disk.as_ref(), layout, position.group)?;
+        found.frames.retain(|frame| frame.group <= self.until);
         let lives = store.lives()?;
         let claims = ClaimStore::open(
             Arc::clone(disk),
@@ -153,20 +160,51 @@ impl Recovery {
             Arc::clone(&self.entropy),
             self.rules,
             self.segment_bytes,
-        )?;
+        )?
+        .with_archive(self.archive)?;
         let Replay { claims, workers, group, epoch, accepted, damage, .. } = replay;
         if damage.is_empty() {
-            keeper.reclaim(found.segments)?;
+            keeper.take_back(found.segments);
+            // Archiving takes time and can be done while the engine serves.
+            while self.archive == ArchiveRetention::Off && keeper.reclaim_next()? {}
         } else {
             keeper.set_aside(&found.segments)?;
         }
         Ok(Recovered { lock, store, claims, keeper, workers, group, epoch, accepted })
     }
 
+    /// Locks a data directory that is there, for a look at it.
+    ///
+    /// # Errors
+    /// If there is none, a server runs on it, or another version wrote it.
+    pub fn lock_existing(&self) -> Result<Box<dyn LockGuard>, EngineError> {
+        let (disk, layout) = (self.disk.as_ref(), &self.layout);
+        if !disk.list(layout.root())?.iter().any(|name| name == "VERSION") {
+            return Err(EngineError::NotOurs { path: layout.root().to_path_buf() });
+        }
+        let lock = self.lock()?;
+        self.check_version()?;
+        Ok(lock)
+    }
+
+    fn lock(&self) -> Result<Box<dyn LockGuard>, EngineError> {
+        let path = self.layout.root().to_path_buf();
+        self.disk.lock(&self.layout.lock())?.ok_or(EngineError::InUse { path })
+    }
+
+    fn check_version(&self) -> Result<(), EngineError> {
+        let found = read_all(self.disk.as_ref(), &self.layout.version())?;
+        let found = String::from_utf8_lossy(&found).trim().to_owned();
+        if found.parse() == Ok(LAYOUT_VERSION) {
+            return Ok(());
+        }
+        let path = self.layout.root().to_path_buf();
+        Err(EngineError::Version { path, found, known: LAYOUT_VERSION })
+    }
+
     /// Makes and locks the data directory, and refuses one that is not ours.
     fn take_directory(&self) -> Result<Box<dyn LockGuard>, EngineError> {
         let (disk, layout) = (self.disk.as_ref(), &self.layout);
-        let path = layout.root().to_path_buf();
         disk.create_dir(layout.root())?;
         let names = disk.list(layout.root())?;
         // A first start that was interrupted leaves no more than these.
@@ -174,17 +212,11 @@ impl Recovery {
             matches!(name.as_str(), "LOCK" | "lost+found") || Layout::is_unfinished(name)
         };
         if !names.iter().any(|name| name == "VERSION") && !names.iter().all(is_known) {
-            return Err(EngineError::NotOurs { path });
+            return Err(EngineError::NotOurs { path: layout.root().to_path_buf() });
         }
-        let Some(lock) = disk.lock(&layout.lock())? else {
-            return Err(EngineError::InUse { path });
-        };
+        let lock = self.lock()?;
         if names.iter().any(|name| name == "VERSION") {
-            let found = read_all(disk, &layout.version())?;
-            let found = String::from_utf8_lossy(&found).trim().to_owned();
-            if found.parse() != Ok(LAYOUT_VERSION) {
-                return Err(EngineError::Version { path, found, known: LAYOUT_VERSION });
-            }
+            self.check_version()?;
         } else {
             let version = format!("{LAYOUT_VERSION}\n");
             disk.create_new(&layout.version(), version.as_bytes(), 0)?;
@@ -231,8 +263,11 @@ impl Replay<'_> {
         if total > 0 {
             tracing::info!(groups = total, after = self.group.0, "replaying the journal");
         }
+        let disk = Arc::clone(&self.recovery.disk);
+        let mut reader = FrameReader::new(disk.as_ref());
         for (done, frame) in found.frames.iter().enumerate() {
-            self.frame(frame)?;
+            let contents = reader.read(frame)?;
+            self.frame(frame, &contents)?;
             self.recovery.status.replayed(done + 1, total);
             let bytes: usize = self.workers.iter().map(PartitionWorker::bytes).sum();
             if bytes >= self.recovery.checkpoint_memory_bytes {
@@ -243,9 +278,12 @@ impl Replay<'_> {
     }
 
     /// Counts and claims one group again, exactly as it was the first time.
-    fn frame(&mut self, frame: &FrameAt) -> Result<(), EngineError> {
-        let contents = journal::read_frame(self.recovery.disk.as_ref(), frame)?;
-        match self.batches(&contents) {
+    fn frame(
+        &mut self,
+        frame: &FrameAt,
+        contents: &journal::FrameContents,
+    ) -> Result<(), EngineError> {
+        match self.batches(contents) {
             Err(reason) => {
                 let damage = Damage::Content { group: frame.group, reason };
                 self.recovery.judge(std::slice::from_ref(&damage))?;
@@ -258,7 +296,9 @@ impl Replay<'_> {
                 let uptime = self.recovery.clock.uptime();
                 self.claims.claim_again(&claims, frame.group, uptime)?;
                 let partitions = self.recovery.partitions;
-                for (partition, apply) in dispatch(batches, frame.accepted, frame.rules, partitions)
+                let (group, accepted) = (frame.group, frame.accepted);
+                for (partition, apply) in
+                    dispatch(batches, group, accepted, frame.rules, partitions)
                 {
                     let worker = &mut self.workers[usize::from(partition.0)];
                     worker.step(WorkerMessage::Apply(apply));

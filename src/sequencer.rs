@@ -152,8 +152,22 @@ impl Sequencer {
         let mut sequenced = Sequenced::default();
         self.accepted = self.accepted.max(now.wall);
         self.append(number, &group, &verdicts, &clock, &mut sequenced)?;
-        self.dispatch(group, &verdicts, &mut sequenced);
+        self.dispatch(number, group, &verdicts, &mut sequenced);
         Ok(sequenced)
+    }
+
+    /// Ends the segment that is written to, if there is space for the next; otherwise later.
+    ///
+    /// # Errors
+    /// If the disk fails; the process must end.
+    pub fn seal(&mut self) -> Result<(), DiskError> {
+        match self.journal.seal() {
+            Err(error) if error.is_out_of_space() => {
+                tracing::warn!(%error, source = %error.source, "no room for a new segment");
+                Ok(())
+            }
+            sealed => sealed,
+        }
     }
 
     /// Cuts here: everything sequenced so far belongs to the checkpoint that is to come.
@@ -200,7 +214,13 @@ impl Sequencer {
         Ok(())
     }
 
-    fn dispatch(&self, group: Vec<Submission>, verdicts: &[Verdict], sequenced: &mut Sequenced) {
+    fn dispatch(
+        &self,
+        number: Group,
+        group: Vec<Submission>,
+        verdicts: &[Verdict],
+        sequenced: &mut Sequenced,
+    ) {
         let mut batches = Vec::with_capacity(sequenced.accepted);
         for (submission, verdict) in group.into_iter().zip(verdicts) {
             let outcome = match verdict {
@@ -214,7 +234,8 @@ impl Sequencer {
             }
             sequenced.answers.push((reply, outcome));
         }
-        sequenced.dispatches = dispatch(batches, self.accepted, self.rules, self.partitions);
+        sequenced.dispatches =
+            dispatch(batches, number, self.accepted, self.rules, self.partitions);
     }
 }
 
@@ -222,6 +243,7 @@ impl Sequencer {
 #[must_use]
 pub fn dispatch(
     batches: Vec<AcceptedBatch>,
+    group: Group,
     accepted: AcceptTime,
     rules: Rules,
     partitions: u16,
@@ -238,7 +260,7 @@ pub fn dispatch(
         .map(PartitionId)
         .zip(by_partition)
         .filter(|(_, items)| !items.is_empty())
-        .map(|(partition, items)| (partition, Apply { accepted, rules, items }))
+        .map(|(partition, items)| (partition, Apply { group, accepted, rules, items }))
         .collect()
 }
 

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::claim::KeyRetention;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::control::Controller;
 use crate::counts::KeyLimits;
 use crate::disk::{Disk, Layout, RealDisk};
 use crate::engine::{Engine, EngineSettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
 use crate::http::{self, App, AppSettings, ServerSettings};
+use crate::ids::Group;
 use crate::journal::Rules;
 use crate::limits;
 use crate::recovery::Recovery;
@@ -50,6 +53,7 @@ pub async fn run(
 
     let starting = tokio::task::spawn_blocking({
         let (app, settings) = (Arc::clone(&app), engine_settings(config));
+        let recovery = recovery.clone();
         move || match start(&recovery, settings) {
             Ok(engine) => {
                 tracing::info!(partitions, "ready");
@@ -71,7 +75,11 @@ pub async fn run(
             _ = status.failed() => {}
         }
     };
-    http::serve(listener, router, settings, stop).await;
+    let abort_start = starting.abort_handle();
+    tokio::select! {
+        () = http::serve(listener, router, settings, stop) => {}
+        () = control(starting, &app, &recovery) => {}
+    }
     upkeep.abort();
 
     // A recovery cannot be interrupted; what it has done so far is done again.
@@ -81,9 +89,27 @@ pub async fn run(
             // If it fails, it says why in the status.
             tokio::task::spawn_blocking(move || engine.stop()).await.ok();
         }
-        _ => starting.abort(),
+        _ => abort_start.abort(),
     }
     status.failure().map_or(Ok(()), Err)
+}
+
+/// Does what the control socket is asked, once the engine runs; never ends.
+async fn control(starting: JoinHandle<()>, app: &App, recovery: &Recovery) {
+    if let Err(error) = starting.await
+        && error.is_panic()
+    {
+        let (thread, reason) = ("recovery".into(), "it panicked; its message is on stderr".into());
+        app.status.fail(EngineError::Thread { thread, reason });
+    }
+    if let Some(engine) = app.engine.get() {
+        let (disk, layout) = (Arc::clone(&recovery.disk), recovery.layout.clone());
+        let controller = Controller { engine: Arc::clone(engine), disk, layout };
+        if let Err(error) = controller.serve().await {
+            tracing::warn!(%error, source = %error.source, "no control socket: no backup while running");
+        }
+    }
+    std::future::pending().await
 }
 
 /// Starts the engine; waits for space while the disk has none. Ending instead would only have
@@ -125,7 +151,9 @@ fn partitions(config: &Config) -> u16 {
     }
 }
 
-fn ceilings(config: &Config) -> Ceilings {
+/// The bounds of an engine's status under a configuration.
+#[must_use]
+pub fn ceilings(config: &Config) -> Ceilings {
     Ceilings {
         free_bytes: config.limits.free_bytes.bytes(),
         journal_bytes: config.limits.journal_bytes.bytes(),
@@ -143,7 +171,8 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>) -> Recovery {
+/// How a data directory is recovered under a configuration.
+pub fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>) -> Recovery {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -159,7 +188,9 @@ fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>
         retention: Retention { minutes: config.retention.minutes, hours: config.retention.hours },
         checkpoint_memory_bytes: to_usize(config.checkpoint.memory_bytes.bytes()),
         segment_bytes: limits::SEGMENT_BYTES,
+        archive: config.archive.retention,
         store_cache_bytes: to_usize(config.store.cache_bytes.bytes()),
+        until: Group(u64::MAX),
         repair,
     }
 }

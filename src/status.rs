@@ -67,6 +67,14 @@ pub struct Ceilings {
     pub memory_bytes: u64,
 }
 
+struct ReplayWatch(Box<dyn Fn(u64, u64) + Send + Sync>);
+
+impl std::fmt::Debug for ReplayWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReplayWatch")
+    }
+}
+
 /// The facts.
 #[derive(Debug)]
 pub struct Status {
@@ -74,6 +82,8 @@ pub struct Status {
     phase: AtomicU8,
     replay_done: AtomicU64,
     replay_total: AtomicU64,
+    /// Is told of each group that is replayed.
+    replay_watch: OnceLock<ReplayWatch>,
     journal_bytes: AtomicU64,
     memory_bytes: Box<[AtomicU64]>,
     disk_full: AtomicBool,
@@ -93,6 +103,7 @@ impl Status {
             phase: AtomicU8::new(Phase::Starting as u8),
             replay_done: AtomicU64::new(0),
             replay_total: AtomicU64::new(0),
+            replay_watch: OnceLock::new(),
             journal_bytes: AtomicU64::new(0),
             memory_bytes: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             disk_full: AtomicBool::new(false),
@@ -169,6 +180,14 @@ impl Status {
     pub fn replayed(&self, done: usize, total: usize) {
         self.replay_done.store(done as u64, Ordering::Relaxed);
         self.replay_total.store(total as u64, Ordering::Relaxed);
+        if let Some(ReplayWatch(watch)) = self.replay_watch.get() {
+            watch(done as u64, total as u64);
+        }
+    }
+
+    /// Has each replayed group told: how many are done, of how many. The first watch stays.
+    pub fn watch_replay(&self, watch: impl Fn(u64, u64) + Send + Sync + 'static) {
+        self.replay_watch.set(ReplayWatch(Box::new(watch))).ok();
     }
 
     /// How far replay has come, in groups: done, and in all.

@@ -211,6 +211,10 @@ impl Disk for FaultyDisk {
         RealDisk.remove(path)
     }
 
+    fn remove_tree(&self, dir: &Path) -> DiskResult<()> {
+        RealDisk.remove_tree(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         self.note(Op::SyncDir, dir)?;
         RealDisk.sync_dir(dir)

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 
 use crate::counts::TimedCounts;
 use crate::delta::Delta;
-use crate::ids::{AcceptTime, CustomerId, Epoch};
+use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::insight::Summary;
 use crate::journal::Rules;
 use crate::partition::PartitionId;
@@ -34,6 +34,8 @@ impl fmt::Debug for AcceptedBatch {
 /// What one group adds to one partition.
 #[derive(Debug)]
 pub struct Apply {
+    /// The group.
+    pub group: Group,
     /// When the group was accepted.
     pub accepted: AcceptTime,
     /// The rules it was accepted under.
@@ -143,7 +145,8 @@ impl PartitionWorker {
             let partial = &batch.summary.windows[*window];
             let end = Span::of(WindowSize::Minute, partial.minute).to;
             let late = is_late(end, apply.accepted, apply.rules.grace);
-            self.current.add(&batch.customer, &batch.summary, *window, late, apply.rules.keys);
+            let (customer, summary) = (&batch.customer, &batch.summary);
+            self.current.add(customer, summary, *window, apply.group, late, apply.rules.keys);
             applied.insights += 1;
             applied.late += if late { u64::from(partial.requests) } else { 0 };
         }

@@ -31,6 +31,7 @@
 //!   goes after the removal of its names is durable. A name that comes back leads to a page that
 //!   still says what it said.
 
+mod copy;
 mod page;
 mod probe;
 mod store;
@@ -39,6 +40,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use copy::copy;
 pub use page::{Claim, Receipt};
 pub use probe::{ProbeError, probe};
 pub use store::{ClaimStore, ClaimSync, Lives, Verdict};

@@ -45,6 +45,12 @@ impl<'a> Claim<'a> {
         Self { customer, key, digest, receipt, name: name_of(customer, key) }
     }
 
+    /// The number that its file name is made of.
+    #[must_use]
+    pub fn name(&self) -> u128 {
+        self.name
+    }
+
     fn bytes(&self) -> usize {
         ENTRY_HEADER_BYTES + self.customer.len() + self.key.len()
     }
@@ -229,6 +235,13 @@ impl PageIndex {
         let entries = self.offsets.values().filter_map(entry);
         let is_of = |entry: &Entry<'_>| groups.iter().any(|range| range.contains(&entry.group));
         entries.filter(is_of).map(|entry| entry.name).collect()
+    }
+
+    /// The last group of any claim on this page.
+    pub(super) fn last_group(&self) -> Group {
+        let entry = |at: &u32| decode_entry(&self.bytes[*at as usize..], self.id.incarnation);
+        let groups = self.offsets.values().filter_map(entry).map(|entry| entry.group);
+        groups.max().unwrap_or_default()
     }
 
     /// Where the next entry goes.

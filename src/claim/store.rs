@@ -252,6 +252,25 @@ impl ClaimStore {
         Ok(())
     }
 
+    /// Whether a key is held, for whatever content.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn holds(&mut self, claim: &Claim<'_>) -> DiskResult<bool> {
+        Ok(self.judge(claim)?.is_some())
+    }
+
+    /// All keys of groups after this one are held: sweeping begins with the oldest page.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn complete_after(&self) -> DiskResult<Group> {
+        let Some(oldest) = self.closed.front() else { return Ok(Group(u64::MAX)) };
+        let id = oldest.header.id;
+        let file = self.disk.open(&self.layout.page(id))?;
+        Ok(PageIndex::load(file.as_ref(), id)?.last_group())
+    }
+
     /// The oldest life that a page is of.
     #[must_use]
     pub fn oldest_incarnation(&self) -> Option<Incarnation> {

@@ -3,9 +3,13 @@
 //! `logmill` without a command serves. Server flags may stand before `serve` or after it, and
 //! before `config`, which then shows what `serve` would run with.
 
+pub mod audit;
+pub mod backup;
 pub mod config;
 pub mod healthcheck;
 pub mod import;
+mod progress;
+pub mod rebuild;
 pub mod serve;
 
 #[cfg(test)]
@@ -23,6 +27,7 @@ Examples:
   logmill                                        serve on 127.0.0.1:8080, data in ./data
   logmill --listen 0.0.0.0:8080 --data-dir /var/lib/logmill
   logmill import access.log --customer acme      count an access log
+  logmill backup /backups/today                  a copy, while the server runs
   logmill config show                            every setting and where it comes from
 
 Settings come from flags, then LOGMILL_* variables, then logmill.toml, then the defaults.
@@ -38,6 +43,29 @@ Examples:
 Importing the same file again, grown or rotated, counts its new lines only.
 Exit code 1: a line was not an access log line; each is reported with its number.
 Exit code 2: the import stopped early; the same command goes on where it stopped.";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  logmill backup /backups/2026-11-20
+  logmill backup --data-dir /var/lib/logmill /backups/2026-11-20
+
+The copy is consistent: everything acknowledged before the command was given is in it. A running
+server makes it, as its own user, and goes on serving; without one the directory is recovered
+first. Keys are hard links: move a copy with cp -a, rsync -aH or tar.";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  logmill audit
+  logmill backup /tmp/copy && logmill audit --data-dir /tmp/copy
+
+Exit code 1: something is not as it must be; each finding is printed.";
+
+const REBUILD_EXAMPLES: &str = "\
+Examples:
+  logmill rebuild /var/lib/logmill-new --data-dir /var/lib/logmill
+
+What is read is not changed. Needs archive.retention = \"forever\" from the first batch on, or
+--partial.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -95,6 +123,12 @@ enum Subcommands {
     /// Check or show the configuration
     #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(ConfigCommand),
+    /// Copy the data directory, of a running server too
+    Backup(CopyArgs),
+    /// Count everything again from archive and journal, and compare it with the store
+    Audit(AuditArgs),
+    /// Make a new data directory from archive and journal
+    Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive: exit code 0 if GET /livez answers 200
     Healthcheck(HealthcheckArgs),
 }
@@ -137,6 +171,49 @@ pub struct ImportArgs {
     /// File that remembers how far each log was imported
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+}
+
+/// `logmill backup`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = BACKUP_EXAMPLES)]
+pub struct CopyArgs {
+    /// Directory of the copy, new or empty
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Data directory to copy [default: the configured one]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `logmill audit`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = AUDIT_EXAMPLES)]
+pub struct AuditArgs {
+    /// Data directory to check; no server may run on it [default: the configured one]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `logmill rebuild`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = REBUILD_EXAMPLES)]
+pub struct RebuildArgs {
+    /// The new data directory, new or empty
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Data directory to read; no server may run on it [default: the configured one]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Leave out batches that are no longer in archive and journal
+    #[arg(long)]
+    pub partial: bool,
 }
 
 /// `logmill config`
@@ -182,6 +259,12 @@ pub enum Command {
     Import(ImportArgs),
     /// Check or show the configuration.
     Config(ConfigCommand),
+    /// Copy a data directory.
+    Backup(CopyArgs),
+    /// Check a data directory.
+    Audit(AuditArgs),
+    /// Make a new data directory.
+    Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive.
     Healthcheck(HealthcheckArgs),
 }
@@ -204,15 +287,34 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
             (server, Command::Serve { repair })
         }
         Some(Subcommands::Config(command)) => (server, Command::Config(command)),
-        Some(Subcommands::Import(_)) if before => return Err(misplaced("without", "import")),
+        Some(other) if before => return Err(misplaced("without", other.name())),
         Some(Subcommands::Import(args)) => (server, Command::Import(args)),
-        Some(Subcommands::Healthcheck(_)) if before => {
-            return Err(misplaced("without", "healthcheck"));
-        }
+        Some(Subcommands::Backup(args)) => (on(&args.data_dir), Command::Backup(args)),
+        Some(Subcommands::Audit(args)) => (on(&args.data_dir), Command::Audit(args)),
+        Some(Subcommands::Rebuild(args)) => (on(&args.data_dir), Command::Rebuild(args)),
         Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
     };
     let ServerArgs { listen, data_dir, partitions, repair: _ } = server;
     Ok(Invocation { overrides: Overrides { config, listen, data_dir, partitions }, command })
+}
+
+/// The flags of a server on this data directory.
+fn on(data_dir: &Option<PathBuf>) -> ServerArgs {
+    ServerArgs { data_dir: data_dir.clone(), ..ServerArgs::default() }
+}
+
+impl Subcommands {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "serve",
+            Self::Import(_) => "import",
+            Self::Config(_) => "config",
+            Self::Backup(_) => "backup",
+            Self::Audit(_) => "audit",
+            Self::Rebuild(_) => "rebuild",
+            Self::Healthcheck(_) => "healthcheck",
+        }
+    }
 }
 
 fn misplaced(place: &str, command: &str) -> clap::Error {

@@ -20,6 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::ArchiveRetention;
 pub use layers::{ConfigError, Effective, Entry, Overrides, Problem, Source, load, read_file};
 pub use units::{Human, Size};
 pub use validate::Invalid;
@@ -44,6 +45,8 @@ pub struct Config {
     pub windows: Windows,
     /// How long windows are kept.
     pub retention: Retention,
+    /// What is kept of the journal behind the checkpoint.
+    pub archive: Archive,
     /// The store that answers queries.
     pub store: Store,
     /// What is logged, and in which form.
@@ -214,6 +217,16 @@ impl Default for Retention {
     fn default() -> Self {
         Self { minutes: 90 * DAY, hours: 730 * DAY }
     }
+}
+
+/// `[archive]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Archive {
+    /// How long batches are kept, compressed, after they are counted: `off`, `forever` or a
+    /// duration.
+    #[serde(with = "units::archive_retention")]
+    pub retention: ArchiveRetention,
 }
 
 /// `[store]`

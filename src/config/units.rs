@@ -127,6 +127,39 @@ impl fmt::Display for Human {
     }
 }
 
+/// For `#[serde(with = "units::archive_retention")]`: `off`, `forever` or a duration.
+pub(crate) mod archive_retention {
+    use humantime_serde::re::humantime;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::{DURATION_FORM, Human};
+    use crate::journal::ArchiveRetention;
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &ArchiveRetention,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            ArchiveRetention::Off => serializer.serialize_str("off"),
+            ArchiveRetention::Forever => serializer.serialize_str("forever"),
+            ArchiveRetention::For(kept) => serializer.collect_str(&Human(*kept)),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ArchiveRetention, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "off" => Ok(ArchiveRetention::Off),
+            "forever" => Ok(ArchiveRetention::Forever),
+            text => humantime::parse_duration(text).map(ArchiveRetention::For).map_err(|_| {
+                let form = format!("\"off\", \"forever\" or {DURATION_FORM}");
+                de::Error::custom(format!("{text:?} is not {form}"))
+            }),
+        }
+    }
+}
+
 /// For `#[serde(with = "units::duration")]`: reads what `humantime` reads, prints [`Human`].
 pub(crate) mod duration {
     use std::{fmt, time::Duration};

@@ -5,6 +5,7 @@ use std::{fmt, fmt::Display, ops::RangeInclusive, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, DAY, Human, Size};
+use crate::journal::ArchiveRetention;
 use crate::limits;
 
 /// A value that is not allowed.
@@ -79,6 +80,9 @@ impl Config {
         let kept = 2 * DAY..=36_500 * DAY;
         rules.lasting("retention.minutes", self.retention.minutes, kept.clone());
         rules.lasting("retention.hours", self.retention.hours, kept);
+        if let ArchiveRetention::For(kept) = self.archive.retention {
+            rules.lasting("archive.retention", kept, Duration::from_secs(3600)..=36_500 * DAY);
+        }
         rules.within("store.cache_bytes", self.store.cache_bytes, memory);
     }
 

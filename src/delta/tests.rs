@@ -8,7 +8,7 @@ const LIMITS: KeyLimits = KeyLimits { paths: 2, agents: 1 };
 fn add(delta: &mut Delta, of: &str, body: &str) {
     let summary = summary(body);
     for window in 0..summary.windows.len() {
-        delta.add(&customer(of), &summary, window, false, LIMITS);
+        delta.add(&customer(of), &summary, window, Group(1), false, LIMITS);
     }
 }
 

@@ -3,16 +3,18 @@
 //! ```text
 //! LOCK                                  held by the running process
 //! VERSION                               number of this layout
+//! control                               socket of the running process
 //! store.redb                            windows, roll-ups, checkpoint position
 //! journal/0000000000000001.segment      group commits since the last checkpoint
 //! journal/spare-0000000000000001        reclaimed segments, kept for reuse
+//! archive/<first>-<last>-<ms>.segment.zst   segments behind the checkpoint, compressed
 //! claims/pages/<incarnation>-<n>.page   what was claimed, 4,096 keys to a page
 //! claims/names/<2 hex>/<32 hex>         one link per idempotency key, onto its page
 //! ```
 
 use std::path::{Path, PathBuf};
 
-use crate::ids::Incarnation;
+use crate::ids::{AcceptTime, Group, Incarnation};
 
 /// Builds every path below one data directory.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct PageId {
     /// Counts from 0 within the life.
     pub number: u64,
 }
+
+const ARCHIVED: &str = ".segment.zst";
 
 /// Files that are being made carry this prefix until they get their name.
 pub(super) const UNFINISHED_PREFIX: &str = ".new-";
@@ -84,6 +88,31 @@ impl Layout {
     #[must_use]
     pub fn spare(&self, sequence: u64) -> PathBuf {
         self.journal().join(format!("spare-{sequence:016x}"))
+    }
+
+    /// Where archived segments are.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
+    /// An archived segment: its groups, and when the last of them was accepted.
+    #[must_use]
+    pub fn archived(&self, first: Group, last: Group, accepted: AcceptTime) -> PathBuf {
+        let (first, last, accepted) = (first.0, last.0, accepted.0);
+        self.archive().join(format!("{first:016x}-{last:016x}-{accepted:016x}{ARCHIVED}"))
+    }
+
+    /// The socket on which the running server is asked for a backup.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.root.join("control")
+    }
+
+    /// Where an audit counts everything again, to compare.
+    #[must_use]
+    pub fn recount(&self) -> PathBuf {
+        self.root.join("recount")
     }
 
     /// Where the claim pages are.
@@ -145,6 +174,15 @@ impl Layout {
         parse_hex(name.strip_prefix("spare-")?)
     }
 
+    /// What an archived segment's file name says.
+    #[must_use]
+    pub fn parse_archived(name: &str) -> Option<(Group, Group, AcceptTime)> {
+        let mut fields = name.strip_suffix(ARCHIVED)?.split('-').map(parse_hex);
+        let (first, last, accepted) = (fields.next()??, fields.next()??, fields.next()??);
+        let is_whole = fields.next().is_none() && first <= last;
+        is_whole.then_some((Group(first), Group(last), AcceptTime(accepted)))
+    }
+
     /// The page that a file name stands for.
     #[must_use]
     pub fn parse_page(name: &str) -> Option<PageId> {
@@ -183,6 +221,9 @@ mod tests {
         };
         assert_eq!(Layout::parse_segment(&file_name(layout.segment(77))), Some(77));
         assert_eq!(Layout::parse_spare(&file_name(layout.spare(77))), Some(77));
+        let archived = (Group(1), Group(9), AcceptTime(77));
+        let name = file_name(layout.archived(archived.0, archived.1, archived.2));
+        assert_eq!(Layout::parse_archived(&name), Some(archived));
         let id = PageId { incarnation: Incarnation(3), number: 9 };
         assert_eq!(Layout::parse_page(&file_name(layout.page(id))), Some(id));
         assert_eq!(Layout::parse_segment("x.segment"), None);

@@ -114,6 +114,12 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Whatever the file system says.
     fn remove(&self, path: &Path) -> DiskResult<()>;
 
+    /// Removes a directory with everything in it; fine if there is none. Not durable.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn remove_tree(&self, dir: &Path) -> DiskResult<()>;
+
     /// Makes the names in a directory durable.
     ///
     /// # Errors

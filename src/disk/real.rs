@@ -128,6 +128,13 @@ impl Disk for RealDisk {
         fs::remove_file(path).context("remove", path)
     }
 
+    fn remove_tree(&self, dir: &Path) -> DiskResult<()> {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.context("remove", dir),
+        }
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         File::open(dir).and_then(|dir| dir.sync_all()).context("sync the directory", dir)
     }

@@ -17,6 +17,7 @@ use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
 use crate::limits;
 use crate::sequencer::{BarrierPlaced, Sequencer, Submission};
 use crate::status::Status;
+use crate::store::{FrozenStore, Store};
 use crate::telemetry::metrics;
 use crate::worker::{HandedOver, PartitionWorker, WorkerMessage};
 
@@ -40,12 +41,30 @@ pub(super) struct BarrierRequest {
     handed_over: Sender<HandedOver>,
     /// Where the sequencer tells the cut, and how much journal lies before it.
     placed: Sender<(BarrierPlaced, u64)>,
+    /// Ends the segment too, so that all of the journal before the cut can be archived.
+    seal: bool,
 }
 
 /// What the checkpointer can be told.
 pub(super) enum Control {
     /// Make a last checkpoint, end, and let go of this.
     Stop(Sender<()>),
+    /// Make a checkpoint, archive everything before it, and hand out the store as it then is.
+    Freeze(Sender<Frozen>),
+}
+
+/// The store at one checkpoint, and when everything before it is archived.
+pub(super) struct Frozen {
+    pub(super) store: FrozenStore,
+    /// Closed once the archive has it all; `None` never is.
+    pub(super) archived: Option<Receiver<()>>,
+}
+
+/// What the keeper is told.
+pub(super) struct TakeBack {
+    segments: Vec<Sealed>,
+    /// Let go of once everything is reclaimed.
+    done: Option<Sender<()>>,
 }
 
 /// One partition's loop; ends when nobody can send to it any more.
@@ -144,6 +163,9 @@ impl SequencerLoop {
     }
 
     fn place(&mut self, request: &BarrierRequest) -> Result<(), EngineError> {
+        if request.seal {
+            self.sequencer.seal()?;
+        }
         for worker in &self.workers {
             send(worker, WorkerMessage::Barrier(request.epoch, request.handed_over.clone()))?;
         }
@@ -163,7 +185,7 @@ pub(super) struct CheckpointLoop {
     pub(super) commands: Receiver<Control>,
     pub(super) sequencer: Sender<SequencerMessage>,
     pub(super) workers: Vec<Sender<WorkerMessage>>,
-    pub(super) reclaim: Sender<Vec<Sealed>>,
+    pub(super) reclaim: Sender<TakeBack>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: Arc<Status>,
 }
@@ -174,6 +196,10 @@ impl CheckpointLoop {
         loop {
             let stop = match self.commands.recv_timeout(TICK) {
                 Ok(Control::Stop(done)) => Some(done),
+                Ok(Control::Freeze(frozen)) => {
+                    self.freeze(&frozen)?;
+                    None
+                }
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
@@ -186,7 +212,7 @@ impl CheckpointLoop {
                     tracing::warn!("the disk is full: no last checkpoint, the next start replays");
                 }
             } else if stop.is_some() || self.is_due(age) {
-                self.checkpoint()?;
+                self.checkpoint(false)?;
             }
             if stop.is_some() {
                 return Ok(());
@@ -202,14 +228,25 @@ impl CheckpointLoop {
             || age >= IDLE_CHECKPOINT
     }
 
-    /// The five steps; see [`crate::checkpoint`].
-    fn checkpoint(&mut self) -> Result<(), EngineError> {
+    /// The store as of a checkpoint made now, with everything before it in the archive, if there
+    /// is one. Nothing else writes to the store than this thread.
+    fn freeze(&mut self, frozen: &Sender<Frozen>) -> Result<(), EngineError> {
+        let archived = self.checkpoint(true)?;
+        let store = Store::freeze(&self.checkpointer.store)?;
+        // Whoever asked may have gone.
+        frozen.send(Frozen { store, archived }).ok();
+        Ok(())
+    }
+
+    /// The five steps; see [`crate::checkpoint`]. With `seal`, all of the journal before the
+    /// barrier is taken back, and what is returned tells when that is done.
+    fn checkpoint(&mut self, seal: bool) -> Result<Option<Receiver<()>>, EngineError> {
         let started = self.clock.uptime();
         let epoch = self.epoch.next();
         // Room for all: a worker that hands over waits for nobody.
         let (handed_over, deltas) = bounded(self.workers.len());
         let (placed, cut) = bounded(1);
-        let request = BarrierRequest { epoch, handed_over, placed };
+        let request = BarrierRequest { epoch, handed_over, placed, seal };
         self.sequencer
             .send(SequencerMessage::Barrier(request))
             .map_err(|_| gone("logmill-sequencer"))?;
@@ -226,7 +263,9 @@ impl CheckpointLoop {
         for worker in &self.workers {
             send(worker, WorkerMessage::Committed(epoch))?;
         }
-        self.reclaim.send(placed.sealed).map_err(|_| gone("logmill-keeper"))?;
+        let (done, reclaimed) = if seal { Some(bounded(0)).unzip() } else { (None, None) };
+        let take_back = TakeBack { segments: placed.sealed, done };
+        self.reclaim.send(take_back).map_err(|_| gone("logmill-keeper"))?;
 
         let ended = self.clock.uptime();
         self.status.journal_shrank(journal_bytes);
@@ -241,35 +280,51 @@ impl CheckpointLoop {
             took_ms = (ended.saturating_sub(started)).as_secs_f64() * 1e3,
             "checkpoint"
         );
-        Ok(())
+        Ok(reclaimed)
     }
 }
 
 /// Where segments come from, and where they go back to.
-type Keeper = (SegmentSource, Sender<Vec<Sealed>>);
+type Keeper = (SegmentSource, Sender<TakeBack>);
 
-/// Starts the thread that always has the next segment ready and takes reclaimed ones back.
+/// Starts the thread that always has the next segment ready, and archives and reclaims used ones
+/// in between.
 pub(super) fn start_keeper(
     mut keeper: SegmentKeeper,
     status: &Arc<Status>,
     lock: &Arc<dyn LockGuard>,
 ) -> Result<Keeper, EngineError> {
     let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(0);
-    let (reclaim, returned) = bounded::<Vec<Sealed>>(1);
+    let (reclaim, returned) = bounded::<TakeBack>(1);
     spawn("logmill-keeper".to_owned(), status, lock, move || {
+        // Who waits for everything to be reclaimed.
+        let mut waiting = Vec::new();
+        let mut pause = Duration::ZERO;
         loop {
             // A failure is handed out too: who asked for a segment decides what it means.
             let mut ready = Some(keeper.prepare());
             while let Some(segment) = ready.take() {
                 select! {
                     send(hand_out, segment) -> sent => if sent.is_err() { return Ok(()) },
-                    recv(returned) -> segments => match segments {
-                        Ok(segments) => {
-                            keeper.reclaim(segments)?;
+                    recv(returned) -> take_back => match take_back {
+                        Ok(TakeBack { segments, done }) => {
+                            keeper.take_back(segments);
+                            waiting.extend(done);
+                            pause = Duration::ZERO;
                             ready = Some(segment);
                         }
                         Err(_) => return Ok(()),
                     },
+                    // One at a time: a segment that is needed does not wait for many to be
+                    // archived.
+                    default(pause) => {
+                        let more = keeper.reclaim_next()?;
+                        pause = if more { Duration::ZERO } else { limits::SPACE_RETRY_INTERVAL };
+                        if !keeper.is_waiting() {
+                            waiting.clear();
+                        }
+                        ready = Some(segment);
+                    }
                 }
             }
         }

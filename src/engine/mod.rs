@@ -27,10 +27,10 @@ use crate::query::{Busy, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{Sequencer, Submission};
 use crate::status::{Phase, Status};
-use crate::store::Store;
+use crate::store::{FrozenStore, Store};
 use crate::window::Span;
 use crate::worker::{Overlay, OverlayRequest, WorkerMessage};
-use loops::{CheckpointLoop, Control, SequencerLoop, SequencerMessage, WorkerLoop};
+use loops::{CheckpointLoop, Control, Frozen, SequencerLoop, SequencerMessage, WorkerLoop};
 
 /// When checkpoints are made, and how long keys are held.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,10 @@ pub struct EngineSettings {
     /// How long, and how many, idempotency keys are kept.
     pub keys: KeyRetention,
 }
+
+/// The engine does nothing any more; its status says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
 
 /// The running engine.
 #[derive(Debug)]
@@ -130,6 +134,22 @@ impl Engine {
                 SequencerMessage::Barrier(_) => unreachable!("a submission was sent"),
             }
         })
+    }
+
+    /// The store as of a checkpoint made now; everything before it is in the archive, if there is
+    /// one. Blocks.
+    ///
+    /// # Errors
+    /// If the engine has stopped or failed.
+    pub fn freeze(&self) -> Result<FrozenStore, Stopped> {
+        let (reply, frozen) = bounded(1);
+        self.control.send(Control::Freeze(reply)).map_err(|_| Stopped)?;
+        let Frozen { store, archived } = frozen.recv().map_err(|_| Stopped)?;
+        if let Some(archived) = archived {
+            // Nothing is ever sent: it is closed when it is done.
+            archived.recv().ok();
+        }
+        Ok(store)
     }
 
     /// Makes a last checkpoint: nothing that was acknowledged needs replay afterwards. Blocks.

@@ -150,11 +150,14 @@ impl FrameHeader {
     }
 }
 
-/// Whether a frame's checksum is right; `frame` is header and payload, without padding.
+/// Whether a frame's checksum is right; `frame` is header and payload, without padding, and is
+/// afterwards as it was.
 pub(super) fn frame_is_valid(frame: &mut [u8], segment_id: u64) -> bool {
     let Some(recorded) = u64_at(frame, CHECKSUM_AT) else { return false };
     frame[CHECKSUM_AT..FRAME_HEADER_BYTES].fill(0);
-    xxh3_64_with_seed(frame, segment_id) == recorded
+    let computed = xxh3_64_with_seed(frame, segment_id);
+    frame[CHECKSUM_AT..FRAME_HEADER_BYTES].copy_from_slice(&recorded.to_le_bytes());
+    computed == recorded
 }
 
 /// Takes the records out of a valid frame's payload; `None` if they do not fill it exactly.

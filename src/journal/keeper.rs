@@ -1,10 +1,12 @@
-//! Makes segments ahead of their use and takes reclaimed ones back.
+//! Makes segments ahead of their use and takes used ones back: archives and reclaims them.
 //!
 //! First touch of a file's pages is what costs; a reclaimed segment is warm and is reused.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::archive::{Archive, ArchiveRetention};
 use super::format::{Rules, SegmentHeader};
 use crate::disk::{Disk, DiskFile, DiskResult, Layout};
 use crate::entropy::Entropy;
@@ -22,7 +24,7 @@ pub struct Prepared {
 }
 
 /// A segment that is not appended to any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sealed {
     /// Its place in the sequence.
     pub sequence: u64,
@@ -40,6 +42,10 @@ pub struct SegmentKeeper {
     next_sequence: u64,
     /// Numbers of the spare files, see [`Layout::spare`].
     spares: Vec<u64>,
+    /// Where segments go before they are reclaimed.
+    archive: Option<Archive>,
+    /// Taken back, and not archived and reclaimed yet.
+    waiting: BTreeSet<Sealed>,
 }
 
 impl fmt::Debug for SegmentKeeper {
@@ -68,7 +74,26 @@ impl SegmentKeeper {
         let segments = names.iter().filter_map(|name| Layout::parse_segment(name));
         let last = segments.chain(spares.iter().copied()).max().unwrap_or(0);
         let next_sequence = last + 1;
-        Ok(Self { disk, layout, entropy, rules, segment_bytes, next_sequence, spares })
+        Ok(Self {
+            disk,
+            layout,
+            entropy,
+            rules,
+            segment_bytes,
+            next_sequence,
+            spares,
+            archive: None,
+            waiting: BTreeSet::new(),
+        })
+    }
+
+    /// Archives segments before they are reclaimed, for as long as the retention says.
+    ///
+    /// # Errors
+    /// If the archive's directory cannot be made.
+    pub fn with_archive(mut self, retention: ArchiveRetention) -> DiskResult<Self> {
+        self.archive = Archive::open(&self.disk, &self.layout, retention)?;
+        Ok(self)
     }
 
     /// Makes the next segment: from a spare if there is one, from nothing otherwise.
@@ -108,30 +133,63 @@ impl SegmentKeeper {
     /// If the disk fails.
     pub fn set_aside(&mut self, segments: &[Sealed]) -> DiskResult<()> {
         for segment in segments {
+            if let Some(archive) = &self.archive {
+                archive.add(segment.sequence)?;
+            }
             let path = self.layout.segment(segment.sequence);
             self.disk.rename(&path, &Layout::aside(&path))?;
         }
         self.disk.sync_dir(&self.layout.journal())
     }
 
-    /// Takes segments back, oldest first. IMPORTANT: only after the store and the claims durably
-    /// hold everything in them (S2).
+    /// Takes segments back, to be archived and reclaimed one after the other. IMPORTANT: only
+    /// after the store and the claims durably hold everything in them (S2).
+    pub fn take_back(&mut self, segments: impl IntoIterator<Item = Sealed>) {
+        self.waiting.extend(segments);
+    }
+
+    /// Whether some of what was taken back is not reclaimed yet.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes segments back and reclaims all that it can.
+    ///
+    /// # Errors
+    /// As for [`SegmentKeeper::reclaim_next`].
+    pub fn reclaim(&mut self, segments: impl IntoIterator<Item = Sealed>) -> DiskResult<()> {
+        self.take_back(segments);
+        while self.reclaim_next()? {}
+        Ok(())
+    }
+
+    /// Archives and reclaims the oldest segment that was taken back; `false` if there is none, or
+    /// no space to archive it, and then it stays where it is.
     ///
     /// # Errors
     /// If the disk fails; what was not reclaimed is harmless and is reclaimed at the next start.
-    pub fn reclaim(&mut self, mut segments: Vec<Sealed>) -> DiskResult<()> {
-        segments.sort_unstable_by_key(|segment| segment.sequence);
-        for segment in &segments {
-            let path = self.layout.segment(segment.sequence);
-            if self.spares.len() < limits::SEGMENT_SPARES_MAX {
-                self.disk.rename(&path, &self.layout.spare(segment.sequence))?;
-                self.spares.push(segment.sequence);
-            } else {
-                self.disk.remove(&path)?;
+    pub fn reclaim_next(&mut self) -> DiskResult<bool> {
+        let Some(segment) = self.waiting.first().copied() else { return Ok(false) };
+        if let Some(archive) = &self.archive
+            && let Err(error) = archive.add(segment.sequence)
+        {
+            if !error.is_out_of_space() {
+                return Err(error);
             }
-            // A spare must not be written to while its old name may still come back.
-            self.disk.sync_dir(&self.layout.journal())?;
+            tracing::warn!(%error, source = %error.source, "no room to archive a segment");
+            return Ok(false);
         }
-        Ok(())
+        self.waiting.remove(&segment);
+        let path = self.layout.segment(segment.sequence);
+        if self.spares.len() < limits::SEGMENT_SPARES_MAX {
+            self.disk.rename(&path, &self.layout.spare(segment.sequence))?;
+            self.spares.push(segment.sequence);
+        } else {
+            self.disk.remove(&path)?;
+        }
+        // A spare must not be written to while its old name may still come back.
+        self.disk.sync_dir(&self.layout.journal())?;
+        Ok(true)
     }
 }

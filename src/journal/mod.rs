@@ -31,11 +31,14 @@
 //! - Reading collects every valid frame at any 4 KiB boundary. Those past the checkpoint must be
 //!   dense: a missing one that is followed by a later one was acknowledged and is damaged (S1).
 //! - A failed sync is never retried: the process ends, recovery judges what is there (A1).
+//! - With `archive.retention`, a segment is archived before it is reclaimed, see `archive.rs`.
 //! - Segments are reclaimed oldest first, after the store and the claims hold all of it (S2), and
 //!   may be reused under a new id. One that a power cut brings back holds nothing past the
 //!   checkpoint and is reclaimed again.
 
+mod archive;
 mod format;
+mod history;
 mod keeper;
 mod reader;
 mod writer;
@@ -43,7 +46,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{ArchiveRetention, Archived, archived};
 pub use format::{Record, Rules};
+pub use history::History;
 pub use keeper::{Prepared, Sealed, SegmentKeeper};
-pub use reader::{Damage, FrameAt, FrameContents, JournalScan, read_frame, scan};
+pub use reader::{Damage, FrameAt, FrameContents, FrameReader, JournalScan, scan};
 pub use writer::{Journal, SegmentSource};

@@ -1,8 +1,10 @@
 //! Reading after a restart: which frames are there, and whether any is missing.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::archive::{Archived, archived, unpack};
 use super::format::{
     FRAME_HEADER_BYTES, FrameHeader, Record, Rules, SegmentHeader, decode_records, frame_bytes,
     frame_is_valid,
@@ -72,11 +74,18 @@ pub struct FrameAt {
     pub accepted: AcceptTime,
     /// The rules that were in force.
     pub rules: Rules,
-    path: PathBuf,
+    home: Home,
     offset: u64,
     /// Header and records, without padding.
     bytes: u64,
     segment_id: u64,
+}
+
+/// The file that a frame is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Home {
+    Segment(PathBuf),
+    Archive(Archived),
 }
 
 /// Everything a journal holds past the checkpoint.
@@ -90,6 +99,14 @@ pub struct JournalScan {
     pub segments: Vec<Sealed>,
 }
 
+/// Reads frames that a scan found.
+#[derive(Debug)]
+pub struct FrameReader<'d> {
+    disk: &'d dyn Disk,
+    /// The archived segment that was read last: its frames are asked for one after the other.
+    unpacked: Option<(PathBuf, Vec<u8>)>,
+}
+
 /// The bytes of one frame.
 #[derive(Debug)]
 pub struct FrameContents {
@@ -98,30 +115,14 @@ pub struct FrameContents {
     records: Option<u32>,
 }
 
-/// Finds the frames of groups after `checkpoint`, in all segments.
+/// Finds the frames of groups after `checkpoint`, in all segments. Archived ones are looked into
+/// where they go on after the checkpoint: when the store is new, or older than the archive.
 ///
 /// # Errors
 /// If the disk cannot be read.
 pub fn scan(disk: &dyn Disk, layout: &Layout, checkpoint: Group) -> DiskResult<JournalScan> {
-    let mut found = JournalScan::default();
-    let names = disk.list(&layout.journal())?;
-    for sequence in names.iter().filter_map(|name| Layout::parse_segment(name)) {
-        let path = layout.segment(sequence);
-        let mut segment = read_all(disk, &path)?;
-        let mut last_group = Group(0);
-        match SegmentHeader::decode(&segment).filter(|header| header.sequence == sequence) {
-            None => found.damage.push(Damage::Header { path }),
-            Some(header) => {
-                for frame in frames_of(&mut segment, &path, &header) {
-                    last_group = last_group.max(frame.group);
-                    if frame.group > checkpoint {
-                        found.frames.push(frame);
-                    }
-                }
-            }
-        }
-        found.segments.push(Sealed { sequence, last_group });
-    }
+    let mut found = scan_segments(disk, layout, checkpoint)?;
+    add_archived(disk, layout, checkpoint, &mut found)?;
     found.frames.sort_by_key(|frame| frame.group);
     let mut expected = checkpoint.next();
     for frame in &found.frames {
@@ -138,8 +139,70 @@ pub fn scan(disk: &dyn Disk, layout: &Layout, checkpoint: Group) -> DiskResult<J
     Ok(found)
 }
 
+/// The frames of groups after `checkpoint` in the journal's own segments, in no order.
+pub(super) fn scan_segments(
+    disk: &dyn Disk,
+    layout: &Layout,
+    checkpoint: Group,
+) -> DiskResult<JournalScan> {
+    let mut found = JournalScan::default();
+    let names = disk.list(&layout.journal())?;
+    for sequence in names.iter().filter_map(|name| Layout::parse_segment(name)) {
+        let path = layout.segment(sequence);
+        let mut segment = read_all(disk, &path)?;
+        let mut last_group = Group(0);
+        match SegmentHeader::decode(&segment).filter(|header| header.sequence == sequence) {
+            None => found.damage.push(Damage::Header { path }),
+            Some(header) => {
+                for frame in frames_of(&mut segment, Home::Segment(path), &header) {
+                    last_group = last_group.max(frame.group);
+                    if frame.group > checkpoint {
+                        found.frames.push(frame);
+                    }
+                }
+            }
+        }
+        found.segments.push(Sealed { sequence, last_group });
+    }
+    Ok(found)
+}
+
+/// Adds what the archive has and the segments have not: a crash between archiving and reclaiming
+/// leaves a group in both.
+fn add_archived(
+    disk: &dyn Disk,
+    layout: &Layout,
+    checkpoint: Group,
+    found: &mut JournalScan,
+) -> DiskResult<()> {
+    let mut known: BTreeSet<_> = found.frames.iter().map(|frame| frame.group).collect();
+    for archived in archived(disk, layout)?.into_iter().filter(|a| a.last > checkpoint) {
+        let Some(frames) = archived_frames(disk, &archived)? else {
+            found.damage.push(Damage::Header { path: archived.path });
+            continue;
+        };
+        for frame in frames {
+            if frame.group > checkpoint && known.insert(frame.group) {
+                found.frames.push(frame);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The frames of an archived segment; `None` if it cannot be read.
+pub(super) fn archived_frames(
+    disk: &dyn Disk,
+    archived: &Archived,
+) -> DiskResult<Option<Vec<FrameAt>>> {
+    Ok(unpack(disk, archived)?.and_then(|mut segment| {
+        let header = SegmentHeader::decode(&segment)?;
+        Some(frames_of(&mut segment, Home::Archive(archived.clone()), &header))
+    }))
+}
+
 /// Every valid frame of a segment, at whatever block it starts.
-fn frames_of(segment: &mut [u8], path: &Path, header: &SegmentHeader) -> Vec<FrameAt> {
+fn frames_of(segment: &mut [u8], home: Home, header: &SegmentHeader) -> Vec<FrameAt> {
     let mut frames = Vec::new();
     let mut offset = limits::FRAME_ALIGN_BYTES;
     while let Some(rest) = usize::try_from(offset).ok().and_then(|at| segment.get_mut(at..)) {
@@ -153,7 +216,7 @@ fn frames_of(segment: &mut [u8], path: &Path, header: &SegmentHeader) -> Vec<Fra
                     group: frame.group,
                     accepted: frame.accepted,
                     rules: header.rules,
-                    path: path.to_path_buf(),
+                    home: home.clone(),
                     offset,
                     bytes: FRAME_HEADER_BYTES as u64 + frame.payload_bytes,
                     segment_id: header.id,
@@ -173,18 +236,62 @@ fn valid_frame(rest: &mut [u8], segment_id: u64) -> Option<FrameHeader> {
     frame_is_valid(frame, segment_id).then_some(header)
 }
 
-/// Reads a frame that [`scan`] found, and checks it again: after a failed sync the bytes that the
-/// scan saw may have been in memory only, and the disk may give others once they are evicted.
-///
-/// # Errors
-/// If the disk cannot be read.
-pub fn read_frame(disk: &dyn Disk, frame: &FrameAt) -> DiskResult<FrameContents> {
-    let len = usize::try_from(frame.bytes).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
-    disk.open(&frame.path)?.read_at(frame.offset, &mut bytes)?;
-    let header = valid_frame(&mut bytes, frame.segment_id);
-    let header = header.filter(|header| header.group == frame.group);
-    Ok(FrameContents { bytes, records: header.map(|header| header.records) })
+/// What of a segment is worth archiving: the groups in it, and how far they reach.
+pub(super) struct Extent {
+    pub(super) first: Group,
+    pub(super) last: Group,
+    pub(super) accepted: AcceptTime,
+    /// Bytes up to the end of the last frame.
+    pub(super) bytes: usize,
+}
+
+/// Measures a segment; `None` if no frame is in it.
+pub(super) fn extent(segment: &mut [u8]) -> Option<Extent> {
+    let header = SegmentHeader::decode(segment)?;
+    let frames = frames_of(segment, Home::Segment(PathBuf::new()), &header);
+    let (first, last) = (frames.first()?, frames.last()?);
+    let bytes = usize::try_from(last.offset + last.bytes).ok()?;
+    Some(Extent { first: first.group, last: last.group, accepted: last.accepted, bytes })
+}
+
+impl<'d> FrameReader<'d> {
+    /// A reader of one disk's frames.
+    #[must_use]
+    pub fn new(disk: &'d dyn Disk) -> Self {
+        Self { disk, unpacked: None }
+    }
+
+    /// Reads a frame that [`scan`] found, and checks it again: after a failed sync the bytes that
+    /// the scan saw may have been in memory only, and the disk may give others once they are
+    /// evicted.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn read(&mut self, frame: &FrameAt) -> DiskResult<FrameContents> {
+        let len = usize::try_from(frame.bytes).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        match &frame.home {
+            Home::Segment(path) => self.disk.open(path)?.read_at(frame.offset, &mut bytes)?,
+            Home::Archive(archived) => {
+                let segment = self.unpacked(archived)?;
+                let at = usize::try_from(frame.offset).unwrap_or(usize::MAX);
+                if let Some(found) = segment.get(at..).and_then(|rest| rest.get(..len)) {
+                    bytes.copy_from_slice(found);
+                }
+            }
+        }
+        let header = valid_frame(&mut bytes, frame.segment_id);
+        let header = header.filter(|header| header.group == frame.group);
+        Ok(FrameContents { bytes, records: header.map(|header| header.records) })
+    }
+
+    fn unpacked(&mut self, archived: &Archived) -> DiskResult<&[u8]> {
+        if self.unpacked.as_ref().is_none_or(|(path, _)| *path != archived.path) {
+            let segment = unpack(self.disk, archived)?.unwrap_or_default();
+            self.unpacked = Some((archived.path.clone(), segment));
+        }
+        Ok(self.unpacked.as_ref().map_or(&[], |(_, segment)| segment))
+    }
 }
 
 impl FrameContents {
@@ -234,7 +341,7 @@ mod tests {
             Journal::begin(Box::new(move || keeper.prepare()), Group(0)).expect("begun");
         journal.append(Group(1), AcceptTime(1), &[record(b"one")]).expect("written");
         let found = scan(disk.as_ref(), &layout, Group(0)).expect("scanned");
-        let read = || read_frame(disk.as_ref(), &found.frames[0]).expect("read");
+        let read = || FrameReader::new(disk.as_ref()).read(&found.frames[0]).expect("read");
         assert_eq!(read().records(), Some(vec![record(b"one")]));
 
         let body_at = limits::FRAME_ALIGN_BYTES + found.frames[0].bytes - 3;

@@ -113,7 +113,7 @@ fn frames_come_back_as_written_over_a_segment_turn_over() {
     assert_eq!(groups(&found), [1, 2, 3]);
     for (frame, body) in found.frames.iter().zip(&bodies) {
         assert_eq!((frame.accepted, frame.rules), (AcceptTime(frame.group.0), RULES));
-        let contents = read_frame(&RealDisk, frame).expect("readable");
+        let contents = FrameReader::new(&RealDisk).read(frame).expect("readable");
         assert_eq!(contents.records().expect("whole"), [record("a", body), record("b", body)]);
     }
 }
@@ -287,7 +287,7 @@ fn segments_are_reclaimed_oldest_first_one_by_one() {
         .map(|_| Sealed { sequence: writing.prepare().sequence, last_group: Group(0) })
         .collect();
     writing.dir.disk.take_log();
-    let reversed = used.iter().rev().copied().collect();
+    let reversed = used.iter().rev().copied();
     writing.keeper.lock().expect("whole").reclaim(reversed).expect("reclaimed");
     let log = writing.dir.disk.take_log();
     for (segment, pair) in used.iter().zip(log.chunks(2)) {
@@ -391,7 +391,7 @@ proptest::proptest! {
             let body = body_of(frame.group.0);
             assert!((1..=4).contains(&frame.group.0));
             assert_eq!((frame.accepted, frame.rules), (AcceptTime(frame.group.0), RULES));
-            let contents = read_frame(&RealDisk, &frame).expect("readable");
+            let contents = FrameReader::new(&RealDisk).read(&frame).expect("readable");
             let written = [record("a", &body), record("b", &body)];
             assert_eq!(contents.records().expect("whole"), written);
         }

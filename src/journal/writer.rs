@@ -59,6 +59,21 @@ impl Journal {
         if self.offset + format::frame_bytes(payload_bytes) <= self.current.bytes {
             return Ok(());
         }
+        self.turn_over()
+    }
+
+    /// Closes the segment that is written to and begins the next, unless nothing is in it.
+    ///
+    /// # Errors
+    /// If the next segment cannot be made; the journal goes on in the one it has.
+    pub fn seal(&mut self) -> DiskResult<()> {
+        if self.offset == limits::FRAME_ALIGN_BYTES {
+            return Ok(());
+        }
+        self.turn_over()
+    }
+
+    fn turn_over(&mut self) -> DiskResult<()> {
         let next = (self.source)()?;
         let full = std::mem::replace(&mut self.current, next);
         self.offset = limits::FRAME_ALIGN_BYTES;

@@ -361,6 +361,13 @@ impl Disk for SimDisk {
         state.operation("remove", path)
     }
 
+    fn remove_tree(&self, dir: &Path) -> DiskResult<()> {
+        let mut state = self.state();
+        state.alive("remove", dir)?;
+        state.dirs.retain(|path, _| !path.starts_with(dir));
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         let mut state = self.state();
         state.operation("sync the directory", dir)?;

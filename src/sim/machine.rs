@@ -15,8 +15,8 @@ use crate::counts::{KeyLimits, TimedCounts};
 use crate::decode::{self, Format};
 use crate::disk::Layout;
 use crate::error::EngineError;
-use crate::ids::{ContentDigest, CustomerId, Epoch, IdempotencyKey, RequestId};
-use crate::journal::{Journal, Rules, SegmentKeeper};
+use crate::ids::{ContentDigest, CustomerId, Epoch, Group, IdempotencyKey, RequestId};
+use crate::journal::{ArchiveRetention, Journal, Rules, SegmentKeeper};
 use crate::query::{self, Busy, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{Outcome, Sequencer, Submission};
@@ -82,7 +82,9 @@ impl Machine {
             retention: Retention { minutes: 90 * DAY, hours: 730 * DAY },
             checkpoint_memory_bytes: 3_000,
             segment_bytes: setup.segment_bytes,
+            archive: ArchiveRetention::Off,
             store_cache_bytes: 1 << 20,
+            until: Group(u64::MAX),
             repair: false,
         };
         let Recovered { store, claims, keeper, workers, group, epoch, accepted, .. } =

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! table     key                        value
-//! totals    window                     requests, late, revision                        (varints)
+//! totals    window                     requests, late, revision, first group           (varints)
 //! paths     window                     number of names, then each: length, name, count (varints)
 //! agents    window                     the same
 //! dirty     window (hour or day)       epoch that last changed something in it            (u64)
@@ -29,7 +29,9 @@
 //!   day's; hour = base + minutes and day = base + hours hold always, late data included (W2).
 
 mod backend;
+mod check;
 mod commit;
+mod copy;
 mod expire;
 mod read;
 mod rollup;
@@ -46,7 +48,9 @@ use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
+pub use copy::FrozenStore;
 pub use read::{Page, Snapshot};
 
 use crate::claim::Lives;

@@ -110,6 +110,30 @@ impl<'s> Snapshot<'s> {
     }
 }
 
+impl Snapshot<'_> {
+    /// The size at which a moment's counts are still told apart: its minutes may have been folded
+    /// into their hour, and its hours into their day.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn finest(&self, customer: &CustomerId, at: Minute) -> Result<WindowSize, StoreError> {
+        let has = |level, size| {
+            let key = key(level, at.floor(size), customer.as_str());
+            Ok::<_, RowError>(self.windows.totals.get(key.as_slice())?.is_some())
+        };
+        let read = || {
+            if has(Level::DayBase, WindowSize::Day)? {
+                Ok(WindowSize::Day)
+            } else if has(Level::HourBase, WindowSize::Hour)? {
+                Ok(WindowSize::Hour)
+            } else {
+                Ok(WindowSize::Minute)
+            }
+        };
+        read().map_err(|error| self.store.error("read", error))
+    }
+}
+
 /// Skips from window to window: a seek for each minute that has any row, not for each row.
 fn starts_in<V: redb::Value + 'static>(
     table: &ReadOnlyTable<&'static [u8], V>,

@@ -85,15 +85,31 @@ where
     W: ReadableTable<&'static [u8], &'static [u8]>,
     D: ReadableTable<&'static [u8], u64>,
 {
+    let own = key(Level::of(size), start, customer);
+    if size == WindowSize::Minute || dirty.get(own.as_slice())?.is_none() {
+        return windows.get(&own);
+    }
+    sum_of_parts(windows, dirty, size, start, customer, limits)
+}
+
+/// Adds up what an hour or a day is made of; a minute is made of itself.
+pub(super) fn sum_of_parts<W, D>(
+    windows: &WindowTables<W>,
+    dirty: &D,
+    size: WindowSize,
+    start: Minute,
+    customer: &str,
+    limits: KeyLimits,
+) -> RowResult<Option<WindowCounts>>
+where
+    W: ReadableTable<&'static [u8], &'static [u8]>,
+    D: ReadableTable<&'static [u8], u64>,
+{
     let (part, base) = match size {
         WindowSize::Minute => return windows.get(&key(Level::Minute, start, customer)),
         WindowSize::Hour => (WindowSize::Minute, Level::HourBase),
         WindowSize::Day => (WindowSize::Hour, Level::DayBase),
     };
-    let own = key(Level::of(size), start, customer);
-    if dirty.get(own.as_slice())?.is_none() {
-        return windows.get(&own);
-    }
     let mut sum = windows.get(&key(base, start, customer))?;
     for at in (0..size.minutes()).step_by(part.minutes() as usize) {
         let more = read_window(windows, dirty, part, start.plus(at), customer, limits)?;

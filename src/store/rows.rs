@@ -4,7 +4,7 @@ use redb::{ReadableTable, Table};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::counts::{Counts, Totals, WindowCounts};
-use crate::ids::CustomerId;
+use crate::ids::{CustomerId, Group};
 use crate::window::{Minute, WindowSize};
 
 /// What kind of window a row is of. The number is stored and never changes its meaning.
@@ -126,7 +126,8 @@ fn open<'a>(table: &str, key: &[u8], value: &'a [u8]) -> RowResult<&'a [u8]> {
 
 fn encode_totals(totals: &Totals) -> Vec<u8> {
     let mut value = Vec::with_capacity(16);
-    for number in [totals.requests, totals.late, totals.revision] {
+    let first = totals.first.map_or(0, |group| group.0);
+    for number in [totals.requests, totals.late, totals.revision, first] {
         put_varint(&mut value, number);
     }
     value
@@ -134,7 +135,8 @@ fn encode_totals(totals: &Totals) -> Vec<u8> {
 
 fn decode_totals(mut value: &[u8]) -> RowResult<Totals> {
     let mut next = || take_varint(&mut value).ok_or_else(|| RowError::Corrupt("totals".into()));
-    Ok(Totals { requests: next()?, late: next()?, revision: next()? })
+    let (requests, late, revision, first) = (next()?, next()?, next()?, next()?);
+    Ok(Totals { requests, late, revision, first: (first > 0).then_some(Group(first)) })
 }
 
 fn encode_counts(counts: &Counts) -> Vec<u8> {

@@ -45,8 +45,8 @@ impl Books {
         for (of, body) in batches {
             let summary = summary(body);
             for window in 0..summary.windows.len() {
-                delta.add(&customer(of), &summary, window, false, LIMITS);
-                self.all.add(&customer(of), &summary, window, false, LIMITS);
+                delta.add(&customer(of), &summary, window, Group(1), false, LIMITS);
+                self.all.add(&customer(of), &summary, window, Group(1), false, LIMITS);
             }
         }
         self.epoch += 1;
@@ -140,7 +140,7 @@ fn checkpoints_add_up() {
     let mut books = Books::new();
     books.commit(DAY + 1, &[("c", one(DAY)), ("c", one(DAY))]);
     let mut late = Delta::default();
-    late.add(&customer("c"), &summary(&one(DAY)), 0, true, LIMITS);
+    late.add(&customer("c"), &summary(&one(DAY)), 0, Group(1), true, LIMITS);
     books.write(position(2, DAY + 9), &[Arc::new(late)], now_at(DAY + 9));
     let totals = books.get("c", WindowSize::Minute, DAY).expect("counted").totals;
     assert_eq!((totals.requests, totals.late, totals.revision), (3, 1, 1));
@@ -368,7 +368,7 @@ fn a_snapshot_does_not_see_later_checkpoints() {
     books.commit(DAY, &[("c", one(DAY))]);
     let before = open_snapshot(&books.store);
     let mut second = Delta::default();
-    second.add(&customer("c"), &summary(&one(DAY)), 0, false, LIMITS);
+    second.add(&customer("c"), &summary(&one(DAY)), 0, Group(1), false, LIMITS);
     books.write(position(2, DAY), &[Arc::new(second)], now_at(DAY));
     let minute = |snapshot: &Snapshot<'_>| {
         let window = snapshot.window(&customer("c"), WindowSize::Minute, Minute(DAY));

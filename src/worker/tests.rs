@@ -17,7 +17,12 @@ fn apply(worker: &mut PartitionWorker, entries: &[(u32, &str)], accepted: u32) -
     let batch = AcceptedBatch { customer: customer("c"), summary, permit: Box::new(()) };
     let batch = Arc::new(batch);
     let items = (0..windows).map(|window| (Arc::clone(&batch), window)).collect();
-    worker.step(WorkerMessage::Apply(Apply { accepted: wall(accepted), rules: RULES, items }))
+    worker.step(WorkerMessage::Apply(Apply {
+        group: Group(1),
+        accepted: wall(accepted),
+        rules: RULES,
+        items,
+    }))
 }
 
 fn barrier(worker: &mut PartitionWorker, epoch: u64) -> HandedOver {
@@ -118,6 +123,7 @@ fn the_permit_is_given_back_after_the_last_window() {
     let held = Box::new(Arc::clone(&permit));
     let batch = Arc::new(AcceptedBatch { customer: customer("c"), summary, permit: held });
     let [first, second] = [0, 1].map(|window| Apply {
+        group: Group(1),
         accepted: wall(1),
         rules: RULES,
         items: vec![(Arc::clone(&batch), window)],

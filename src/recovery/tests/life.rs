@@ -66,7 +66,9 @@ impl Server {
             retention: Retention { minutes: 100_000 * DAY, hours: 100_000 * DAY },
             checkpoint_memory_bytes: self.memory_bytes,
             segment_bytes: crate::limits::SEGMENT_BYTES,
+            archive: ArchiveRetention::Off,
             store_cache_bytes: 1 << 20,
+            until: Group(u64::MAX),
             repair: self.repair,
         }
     }
