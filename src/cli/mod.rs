@@ -97,6 +97,10 @@ enum Subcommands {
     Config(ConfigCommand),
     /// Ask a running server whether it is alive: exit code 0 if GET /livez answers 200
     Healthcheck(HealthcheckArgs),
+    /// List the places that LOGMILL_FAILPOINT can name
+    #[cfg(feature = "failpoints")]
+    #[command(hide = true)]
+    Failpoints,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +188,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Ask a running server whether it is alive.
     Healthcheck(HealthcheckArgs),
+    /// List the failpoints.
+    #[cfg(feature = "failpoints")]
+    Failpoints,
 }
 
 /// Reads the command line; the first argument is the name of the program.
@@ -210,6 +217,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
             return Err(misplaced("without", "healthcheck"));
         }
         Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
+        #[cfg(feature = "failpoints")]
+        Some(Subcommands::Failpoints) => (server, Command::Failpoints),
     };
     let ServerArgs { listen, data_dir, partitions, repair: _ } = server;
     Ok(Invocation { overrides: Overrides { config, listen, data_dir, partitions }, command })

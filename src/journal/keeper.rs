@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::format::{Rules, SegmentHeader};
 use crate::disk::{Disk, DiskFile, DiskResult, Layout};
 use crate::entropy::Entropy;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Group;
 use crate::limits;
 
@@ -91,6 +92,7 @@ impl SegmentKeeper {
                 let file = self.disk.open(&spare)?;
                 file.write_at(0, &block)?;
                 file.sync_data()?;
+                failpoint::reach(Failpoint::BeforeReuse);
                 self.disk.rename(&spare, &path)?;
                 self.disk.sync_dir(&self.layout.journal())?;
                 file
@@ -123,6 +125,7 @@ impl SegmentKeeper {
         segments.sort_unstable_by_key(|segment| segment.sequence);
         for segment in &segments {
             let path = self.layout.segment(segment.sequence);
+            failpoint::reach(Failpoint::BeforeReclaim);
             if self.spares.len() < limits::SEGMENT_SPARES_MAX {
                 self.disk.rename(&path, &self.layout.spare(segment.sequence))?;
                 self.spares.push(segment.sequence);
@@ -131,6 +134,7 @@ impl SegmentKeeper {
             }
             // A spare must not be written to while its old name may still come back.
             self.disk.sync_dir(&self.layout.journal())?;
+            failpoint::reach(Failpoint::AfterReclaim);
         }
         Ok(())
     }
