@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use ureq::Agent;
+use ureq::{Agent, Body, http};
 
 use crate::server::Target;
 use crate::traffic::Batch;
@@ -26,6 +26,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(250);
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// The problem type of a finished duplicate.
 const ALREADY_ACCEPTED: &str = "/problems/batch-already-accepted";
+/// The detail of a 503 that leaves it open what became of the batch.
+const FAILED_BEFORE_ANSWER: &str = "the server failed before it could answer";
 
 /// Talks to the server wherever it listens at the moment.
 pub(crate) struct Client {
@@ -37,6 +39,8 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The answer says when to try again.
+    pub(crate) retry_after: bool,
     pub(crate) body: String,
 }
 
@@ -78,9 +82,7 @@ impl Client {
         if let Some(customer) = customer {
             request = request.header("x-customer-id", customer);
         }
-        let mut response = request.call()?;
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string()?;
-        Ok(Answer { status: response.status().as_u16(), body })
+        Ok(Answer::read(request.call()?)?)
     }
 
     /// Sends a batch until it is accepted or known to have been accepted, or until `stop`.
@@ -111,7 +113,8 @@ impl Client {
         unreachable!("the loop ends by returning")
     }
 
-    fn post(&self, batch: &Batch) -> Result<Answer, ureq::Error> {
+    /// Sends a batch once.
+    pub(crate) fn post(&self, batch: &Batch) -> Result<Answer, ureq::Error> {
         let mut request = self
             .agent
             .post(format!("{}/logs", self.target.url()))
@@ -121,20 +124,31 @@ impl Client {
         if let Some(encoding) = batch.encoding {
             request = request.header("content-encoding", encoding.name());
         }
-        let mut response = request.send(&batch.body)?;
-        let body = response.body_mut().read_to_string()?;
-        Ok(Answer { status: response.status().as_u16(), body })
+        Answer::read(request.send(&batch.body)?)
     }
 }
 
 impl Answer {
+    fn read(mut response: http::Response<Body>) -> Result<Self, ureq::Error> {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().contains_key("retry-after");
+        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string()?;
+        Ok(Self { status, retry_after, body })
+    }
+
     pub(crate) fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.body).with_context(|| format!("not JSON: {self}"))
     }
 
+    /// Whether a 503 came from a server that had failed with the batch under way, so that only a
+    /// retry tells whether the batch is in its journal.
+    pub(crate) fn may_hide_an_accepted_batch(&self) -> bool {
+        self.status == 503 && self.body.contains(FAILED_BEFORE_ANSWER)
+    }
+
     /// Checks the body of a 202 or 409 against the batch, so that an answer cannot belong to
     /// another one.
-    fn judge(&self, batch: &Batch) -> Result<Verdict> {
+    pub(crate) fn judge(&self, batch: &Batch) -> Result<Verdict> {
         let body = self.json()?;
         let (verdict, accepted) = match self.status {
             202 => (Verdict::Accepted, &body),

@@ -60,17 +60,31 @@ pub(crate) struct Server {
     launch: Launch,
     target: Target,
     process: Option<Child>,
+    /// Where the process tells its address, until it has.
+    address: Option<mpsc::Receiver<String>>,
     log: Arc<Mutex<VecDeque<String>>>,
-    /// Data directory, configuration and the copies of log files.
+    /// Reads stderr to its end.
+    log_reader: Option<thread::JoinHandle<()>>,
+    /// Configuration, copies of log files and, unless it is elsewhere, the data directory.
     home: TempDir,
+    data_dir: PathBuf,
 }
 
 impl Server {
     /// Makes the directories; nothing runs yet.
     pub(crate) fn prepare(launch: Launch) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("logmill-e2e-").tempdir()?;
-        let log = Arc::default();
-        Ok(Self { launch, target: Target::default(), process: None, log, home })
+        let data_dir = home.path().join("data");
+        Ok(Self {
+            launch,
+            target: Target::default(),
+            process: None,
+            address: None,
+            log: Arc::default(),
+            log_reader: None,
+            home,
+            data_dir,
+        })
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -90,20 +104,50 @@ impl Server {
         self.home.path()
     }
 
+    /// Has the data directory somewhere else, from the next start on.
+    pub(crate) fn keep_data_in(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.data_dir);
+    }
+
+    /// Spreads over so many partitions, from the next start on.
+    pub(crate) fn use_partitions(&mut self, partitions: u16) {
+        self.launch.partitions = partitions;
+    }
+
     /// Starts the process and waits until it is ready to serve.
     pub(crate) fn start(&mut self) -> Result<()> {
         if let Some(url) = &self.launch.url {
             self.target.set(url.trim_end_matches('/'));
             return self.wait_until_ready();
         }
-        let mut child = self.command()?.spawn().context("the binary does not start")?;
+        self.start_with(&[])
+    }
+
+    /// Starts the process with some environment variables and waits until it is ready.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, String)]) -> Result<()> {
+        self.spawn(variables)?;
+        self.wait_until_listening()?;
+        self.wait_until_ready()
+    }
+
+    /// Starts the process with some environment variables and does not wait for anything.
+    pub(crate) fn spawn(&mut self, variables: &[(&str, String)]) -> Result<()> {
+        let mut command = self.command()?;
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().context("the binary does not start")?;
         let stdout = child.stdout.take().context("the process has no stdout")?;
         let stderr = child.stderr.take().context("the process has no stderr")?;
         self.process = Some(child);
         let log = Arc::clone(&self.log);
-        thread::spawn(move || keep_last_lines(stderr, &log));
+        self.log_reader = Some(thread::spawn(move || keep_last_lines(stderr, &log)));
         let (sender, address) = mpsc::channel();
         thread::spawn(move || watch_stdout(stdout, &sender));
+        self.address = Some(address);
+        Ok(())
+    }
+
+    fn wait_until_listening(&mut self) -> Result<()> {
+        let address = self.address.take().context("nothing was started")?;
         let Ok(url) = address.recv_timeout(LISTEN_TIMEOUT) else {
             // Without its stdout a process is about to end; its status says more.
             thread::sleep(POLL);
@@ -111,7 +155,31 @@ impl Server {
             bail!("the server did not say on stdout where it listens");
         };
         self.target.set(&url);
-        self.wait_until_ready()
+        Ok(())
+    }
+
+    /// Whether `GET /readyz` answers 200 at this moment.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        if let Some(url) = self.address.as_ref().and_then(|address| address.try_recv().ok()) {
+            self.target.set(&url);
+            self.address = None;
+        }
+        let client = Client::new(self.target.clone());
+        // Before it has an address, the one of the process before it is still there.
+        self.address.is_none()
+            && client.get("/readyz", None, &[]).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// How the process ended, if it has; all it had to say is in the log then.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let status = self.process.as_mut().map(Child::try_wait).transpose()?.flatten();
+        if status.is_some() {
+            self.process = None;
+            if let Some(reader) = self.log_reader.take() {
+                reader.join().expect("reading lines does not panic");
+            }
+        }
+        Ok(status)
     }
 
     fn command(&self) -> Result<Command> {
@@ -124,7 +192,7 @@ impl Server {
         }
         command.current_dir(self.home.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-        command.arg(self.home.path().join("data"));
+        command.arg(&self.data_dir);
         command.arg("--partitions").arg(self.launch.partitions.to_string());
         if !self.launch.config.is_empty() {
             let path = self.home.path().join("e2e.toml");
@@ -169,6 +237,15 @@ impl Server {
         Ok(())
     }
 
+    /// Ends the process at once, if it has not ended by itself already.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.process.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
     /// Ends the process and starts it again on the same directory.
     pub(crate) fn restart(&mut self, signal: Signal) -> Result<()> {
         self.stop(signal)?;
@@ -189,6 +266,12 @@ impl Server {
             Some(status) => bail!("the server ended by itself with {status}"),
             None => Ok(()),
         }
+    }
+
+    /// Leaves the files where they are, for a person to look at.
+    pub(crate) fn keep_files(&mut self) -> &Path {
+        self.home.disable_cleanup(true);
+        &self.data_dir
     }
 
     /// The last lines the server wrote to stderr.

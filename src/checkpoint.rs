@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::delta::Delta;
 use crate::disk::{Disk, Layout};
 use crate::error::EngineError;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Epoch;
 use crate::sequencer::BarrierPlaced;
 use crate::store::{Checkpoint, CheckpointStats, Position, Retention, Store};
@@ -49,7 +50,9 @@ impl Checkpointer {
         lives: Option<&Lives>,
         now: Now,
     ) -> Result<CheckpointStats, EngineError> {
+        failpoint::reach(Failpoint::BeforeClaimSync);
         std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?;
+        failpoint::reach(Failpoint::AfterClaimSync);
         let position = Position {
             group: placed.group,
             epoch,
@@ -58,6 +61,9 @@ impl Checkpointer {
             ..self.store.position()?
         };
         let retention = self.retention;
-        Ok(self.store.commit(&Checkpoint { position, deltas, lives, retention, now })?)
+        let checkpoint = Checkpoint { position, deltas, lives, retention, now };
+        let stats = self.store.commit(&checkpoint)?;
+        failpoint::reach(Failpoint::AfterCommit);
+        Ok(stats)
     }
 }

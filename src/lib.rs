@@ -26,6 +26,7 @@
 //! What all share: [`ids`], [`window`] and [`counts`] are the words they speak; [`limits`] and
 //! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
 //! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
+//! [`failpoint`] names places to die at, in builds for tests.
 //! In tests, `sim` runs the whole engine on a simulated disk and `tidy` reads the sources.
 //!
 //! `ARCHITECTURE.md` has the invariants, named A1 to L1, that comments and tests refer to.
@@ -47,6 +48,7 @@ pub mod engine;
 pub mod entropy;
 pub mod entry;
 pub mod error;
+pub mod failpoint;
 mod fields;
 pub mod http;
 pub mod ids;

@@ -41,6 +41,11 @@ fn main() -> ExitCode {
         (Command::Import(args), Ok(effective)) => {
             Ok(cli::import::run(&args, effective.config.server.listen, &mut out))
         }
+        #[cfg(feature = "failpoints")]
+        (Command::Failpoints, Ok(_)) => {
+            let names = logmill::failpoint::Failpoint::ALL.iter().map(|point| point.name());
+            names.map(|name| writeln!(out, "{name}")).collect::<io::Result<_>>().map(|()| Exit::Ok)
+        }
     };
     exit.unwrap_or(Exit::Findings).into()
 }

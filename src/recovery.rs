@@ -16,6 +16,7 @@ use crate::decode::{self, Format};
 use crate::disk::{Disk, Layout, LockGuard, read_all};
 use crate::entropy::Entropy;
 use crate::error::EngineError;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
 use crate::journal::{
     self, ArchiveRetention, Damage, FrameAt, FrameReader, JournalScan, Record, Rules, SegmentKeeper,
@@ -153,7 +154,9 @@ impl Recovery {
         replay.frames(&found)?;
         replay.free_lost_keys()?;
         let lives = replay.end_lives(lives, incarnation);
+        failpoint::reach(Failpoint::BeforeRecoveryCheckpoint);
         replay.checkpoint(Some(&lives))?;
+        failpoint::reach(Failpoint::AfterRecoveryCheckpoint);
         let mut keeper = SegmentKeeper::open(
             Arc::clone(disk),
             layout.clone(),
@@ -266,12 +269,15 @@ impl Replay<'_> {
         let disk = Arc::clone(&self.recovery.disk);
         let mut reader = FrameReader::new(disk.as_ref());
         for (done, frame) in found.frames.iter().enumerate() {
+            failpoint::reach(Failpoint::BeforeReplay);
             let contents = reader.read(frame)?;
             self.frame(frame, &contents)?;
+            failpoint::reach(Failpoint::AfterReplay);
             self.recovery.status.replayed(done + 1, total);
             let bytes: usize = self.workers.iter().map(PartitionWorker::bytes).sum();
             if bytes >= self.recovery.checkpoint_memory_bytes {
                 self.checkpoint(None)?;
+                failpoint::reach(Failpoint::BetweenReplays);
             }
         }
         Ok(())

@@ -111,6 +111,18 @@ fn every_invariant_is_named_where_it_is_kept() {
     }
 }
 
+/// A crash test that names a failpoint must be able to rely on somebody coming by.
+#[test]
+fn every_failpoint_has_one_place() {
+    let mut sources = sources("src");
+    sources.retain(|(path, _)| !path.ends_with("failpoint.rs"));
+    for point in crate::failpoint::Failpoint::ALL {
+        let call = format!("failpoint::reach(Failpoint::{point:?});");
+        let places: usize = sources.iter().map(|(_, text)| text.matches(&call).count()).sum();
+        assert_eq!(places, 1, "{call}");
+    }
+}
+
 #[test]
 fn the_readme_names_every_metric_and_every_problem() {
     let readme = read("README.md");

@@ -4,6 +4,16 @@
 //! sizes: the share that every `cargo test` runs, and with `--full` what the promises are measured
 //! by. The seed is printed first; `--seed` takes the same decisions again.
 
+mod books;
+mod dice;
+mod disk_full;
+mod fleet;
+mod ground;
+mod kill;
+mod power_cut;
+mod term;
+mod volume;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -36,4 +46,25 @@ pub(crate) enum Ending {
 }
 
 /// Every case, the quick ones first.
-pub(crate) const CASES: &[Case] = &[];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "power-cut",
+        title: "A power cut loses no acknowledged batch and counts none twice",
+        run: power_cut::run,
+    },
+    Case {
+        name: "disk-full",
+        title: "A full or read-only disk loses nothing, and space is all it takes to go on",
+        run: disk_full::run,
+    },
+    Case {
+        name: "term",
+        title: "SIGTERM ends the server in good order and leaves nothing to be replayed",
+        run: term::run,
+    },
+    Case {
+        name: "kill",
+        title: "SIGKILL at any moment loses no acknowledged batch and counts none twice",
+        run: kill::run,
+    },
+];

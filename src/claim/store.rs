@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::page::{Claim, OpenPage, PageHeader, PageIndex, Receipt};
 use super::sweep::Sweep;
 use crate::disk::{Disk, DiskFile, DiskResult, Layout, LinkOutcome, PageId};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Group, Incarnation};
 use crate::limits;
 
@@ -86,6 +87,7 @@ impl ClaimSync {
         for file in self.pages.values() {
             file.sync_data()?;
         }
+        failpoint::reach(Failpoint::BetweenClaimSyncs);
         for shard in self.shards {
             disk.sync_dir(&layout.names(shard))?;
         }
@@ -308,7 +310,9 @@ impl ClaimStore {
     ) -> DiskResult<&'c [Claim<'a>]> {
         let page = self.page_for(&claims[0], uptime)?;
         let fitting = &claims[..page.fitting(claims)];
+        failpoint::reach(Failpoint::BeforePageWrite);
         page.append(fitting, group)?;
+        failpoint::reach(Failpoint::AfterPageWrite);
         let (id, file) = (page.header.id, Arc::clone(&page.file));
         self.dirty.pages.insert(id, file);
         Ok(fitting)
@@ -358,11 +362,13 @@ impl ClaimStore {
     fn link(&mut self, name: u128) -> DiskResult<LinkOutcome> {
         let page = self.current.as_ref().expect("entries are written before names are linked");
         let path = self.layout.page(page.header.id);
+        failpoint::reach(Failpoint::BeforeLink);
         let outcome = self.disk.link(&path, &self.layout.name(name))?;
         if outcome == LinkOutcome::Created {
             self.keys_held += 1;
             self.made += 1;
             self.dirty.shards.insert(Layout::shard(name));
+            failpoint::reach(Failpoint::AfterLink);
         }
         Ok(outcome)
     }
@@ -370,6 +376,7 @@ impl ClaimStore {
     /// Takes a name over to the current page.
     fn replace(&mut self, name: u128) -> DiskResult<()> {
         self.disk.remove(&self.layout.name(name))?;
+        failpoint::reach(Failpoint::BeforeRelink);
         self.keys_held = self.keys_held.saturating_sub(1);
         let outcome = self.link(name)?;
         assert_eq!(outcome, LinkOutcome::Created, "the sequencer is the only claimer");

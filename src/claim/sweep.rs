@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::page::{PageHeader, PageIndex};
 use super::store::{ClaimStore, is_old};
 use crate::disk::{DiskResult, Layout, PageId};
+use crate::failpoint::{self, Failpoint};
 use crate::limits;
 
 /// How long, and how many, keys are kept.
@@ -95,6 +96,7 @@ impl ClaimStore {
         };
         if PageHeader::read(file.as_ref())?.is_none_or(|header| header.id == page) {
             self.disk.remove(&path)?;
+            failpoint::reach(Failpoint::AfterSweep);
             self.keys_held = self.keys_held.saturating_sub(1);
             self.dirty.shards.insert(Layout::shard(name));
         }

@@ -131,6 +131,10 @@ enum Subcommands {
     Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive: exit code 0 if GET /livez answers 200
     Healthcheck(HealthcheckArgs),
+    /// List the places that LOGMILL_FAILPOINT can name
+    #[cfg(feature = "failpoints")]
+    #[command(hide = true)]
+    Failpoints,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -267,6 +271,9 @@ pub enum Command {
     Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive.
     Healthcheck(HealthcheckArgs),
+    /// List the failpoints.
+    #[cfg(feature = "failpoints")]
+    Failpoints,
 }
 
 /// Reads the command line; the first argument is the name of the program.
@@ -293,6 +300,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
         Some(Subcommands::Audit(args)) => (on(&args.data_dir), Command::Audit(args)),
         Some(Subcommands::Rebuild(args)) => (on(&args.data_dir), Command::Rebuild(args)),
         Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
+        #[cfg(feature = "failpoints")]
+        Some(Subcommands::Failpoints) => (server, Command::Failpoints),
     };
     let ServerArgs { listen, data_dir, partitions, repair: _ } = server;
     Ok(Invocation { overrides: Overrides { config, listen, data_dir, partitions }, command })

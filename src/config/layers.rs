@@ -17,6 +17,7 @@ use serde::{Deserialize as _, Serialize};
 use toml::{Table, Value};
 
 use super::{Config, suggest::nearest};
+use crate::failpoint;
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 const ENV_PREFIX: &str = "LOGMILL_";
@@ -280,7 +281,8 @@ impl Layers {
         let names: BTreeMap<String, String> =
             self.values.keys().map(|key| (variable(key), key.clone())).collect();
         let mut foreign = Vec::new();
-        for (name, text) in env.iter().filter(|(name, _)| *name != ENV_FILE) {
+        let is_setting = |name: &str| name != ENV_FILE && !failpoint::owns_variable(name);
+        for (name, text) in env.iter().filter(|(name, _)| is_setting(name)) {
             let Some(key) = names.get(name) else {
                 match nearest(name, names.keys().map(String::as_str)) {
                     Some(meant) => self.warnings.push(format!(

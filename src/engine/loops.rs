@@ -12,6 +12,7 @@ use crate::claim::Swept;
 use crate::clock::{Clock, Now};
 use crate::disk::{DiskResult, LockGuard};
 use crate::error::EngineError;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Epoch;
 use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
 use crate::limits;
@@ -153,11 +154,15 @@ impl SequencerLoop {
             metrics::synced(sequenced.accepted, took);
         }
         for (partition, apply) in sequenced.dispatches {
+            failpoint::reach(Failpoint::BeforeDispatch);
             send(&self.workers[usize::from(partition.0)], WorkerMessage::Apply(apply))?;
+            failpoint::reach(Failpoint::AfterDispatch);
         }
         for (reply, outcome) in sequenced.answers {
+            failpoint::reach(Failpoint::BeforeReply);
             // A sender that has gone away has its batch counted all the same.
             reply.send(outcome).ok();
+            failpoint::reach(Failpoint::AfterReply);
         }
         Ok(())
     }
@@ -167,8 +172,10 @@ impl SequencerLoop {
             self.sequencer.seal()?;
         }
         for worker in &self.workers {
+            failpoint::reach(Failpoint::BeforeBarrier);
             send(worker, WorkerMessage::Barrier(request.epoch, request.handed_over.clone()))?;
         }
+        failpoint::reach(Failpoint::AfterBarrier);
         let placed = self.sequencer.barrier(self.clock.uptime());
         request
             .placed

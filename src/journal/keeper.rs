@@ -10,6 +10,7 @@ use super::archive::{Archive, ArchiveRetention};
 use super::format::{Rules, SegmentHeader};
 use crate::disk::{Disk, DiskFile, DiskResult, Layout};
 use crate::entropy::Entropy;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Group;
 use crate::limits;
 
@@ -116,6 +117,7 @@ impl SegmentKeeper {
                 let file = self.disk.open(&spare)?;
                 file.write_at(0, &block)?;
                 file.sync_data()?;
+                failpoint::reach(Failpoint::BeforeReuse);
                 self.disk.rename(&spare, &path)?;
                 self.disk.sync_dir(&self.layout.journal())?;
                 file
@@ -181,6 +183,7 @@ impl SegmentKeeper {
             return Ok(false);
         }
         self.waiting.remove(&segment);
+        failpoint::reach(Failpoint::BeforeReclaim);
         let path = self.layout.segment(segment.sequence);
         if self.spares.len() < limits::SEGMENT_SPARES_MAX {
             self.disk.rename(&path, &self.layout.spare(segment.sequence))?;
@@ -190,6 +193,7 @@ impl SegmentKeeper {
         }
         // A spare must not be written to while its old name may still come back.
         self.disk.sync_dir(&self.layout.journal())?;
+        failpoint::reach(Failpoint::AfterReclaim);
         Ok(true)
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::format::{self, Record};
 use super::keeper::{Prepared, Sealed};
 use crate::disk::DiskResult;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{AcceptTime, Group};
 use crate::limits;
 
@@ -99,8 +100,11 @@ impl Journal {
         format::encode_frame(&mut self.frame, self.current.id, group, accepted, records);
         let bytes = self.frame.len() as u64;
         assert!(self.offset + bytes <= self.current.bytes, "space is reserved before");
+        failpoint::reach(Failpoint::BeforeJournalWrite);
         self.current.file.write_at(self.offset, &self.frame)?;
+        failpoint::reach(Failpoint::BeforeJournalSync);
         self.current.file.sync_data()?;
+        failpoint::reach(Failpoint::AfterJournalSync);
         self.offset += bytes;
         self.last_group = group;
         // One large group must not keep its memory for ever.

@@ -12,6 +12,7 @@ use super::{
 use crate::claim::Lives;
 use crate::clock::Now;
 use crate::delta::Delta;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::CustomerId;
 use crate::window::{Minute, WindowSize};
 
@@ -76,6 +77,7 @@ impl Store {
             }
             stats.rebuilt = self.rebuild_closed(&mut tables, epoch, checkpoint.now.wall)?;
             stats.expired = self.expire(&mut tables, checkpoint.retention, checkpoint.now.wall)?;
+            failpoint::reach(Failpoint::BeforeCommit);
             Ok(stats)
         })
     }
