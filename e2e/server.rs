@@ -104,6 +104,10 @@ impl Server {
         self.home.path()
     }
 
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// Has the data directory somewhere else, from the next start on.
     pub(crate) fn keep_data_in(&mut self, dir: &Path) {
         dir.clone_into(&mut self.data_dir);

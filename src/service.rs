@@ -109,7 +109,7 @@ async fn control(starting: JoinHandle<()>, app: &App, recovery: &Recovery) {
             tracing::warn!(%error, source = %error.source, "no control socket: no backup while running");
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Starts the engine; waits for space while the disk has none. Ending instead would only have

@@ -313,6 +313,44 @@ impl Paused<'_> {
     }
 }
 
+/// Judging a copy of the server, while the load on the server goes on.
+impl Fleet {
+    /// What a copy counts: everything of `before`, nothing that was not sent, each batch once.
+    pub(super) fn counted_elsewhere(
+        &self,
+        client: &Client,
+        before: &BTreeSet<BatchId>,
+    ) -> Result<BTreeSet<BatchId>> {
+        let counted = self.recipe.counted(client)?;
+        let lost: Vec<_> = before.difference(&counted).collect();
+        ensure!(lost.is_empty(), "LOST: acknowledged before the copy, not in it: {lost:?}");
+        let sizes: Vec<_> = self.shippers.iter().map(|s| lock(s).sizes.clone()).collect();
+        let sized = counted.iter().map(|id| {
+            let size = sizes.get(id.shipper).and_then(|sizes| sizes.get(id.number));
+            size.map(|size| (*id, *size)).with_context(|| format!("{id:?} was never sent"))
+        });
+        let sized = sized.collect::<Result<Vec<_>>>()?;
+        self.recipe.compare(client, sized.into_iter()).context("not counted exactly once")?;
+        Ok(counted)
+    }
+
+    /// Sends the latest batches of `before` again; a copy must know their keys.
+    pub(super) fn repeat_some(&self, client: &Client, before: &BTreeSet<BatchId>) -> Result<()> {
+        let mut dice = Dice::new(self.seed, u64::MAX - 1);
+        before.iter().rev().take(RECENT).try_for_each(|id| self.repeat(*id, client, &mut dice))
+    }
+}
+
+impl Paused<'_> {
+    /// Every batch that is acknowledged at this moment.
+    pub(super) fn acknowledged(&self) -> BTreeSet<BatchId> {
+        let of = |(shipper, sent): (usize, &Mutex<Sent>)| {
+            (0..lock(sent).acknowledged).map(move |number| BatchId { shipper, number })
+        };
+        self.fleet.shippers.iter().enumerate().flat_map(of).collect()
+    }
+}
+
 /// How far each shipper had come at some moment.
 pub(super) type Mark = Vec<usize>;
 

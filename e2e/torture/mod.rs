@@ -4,6 +4,7 @@
 //! sizes: the share that every `cargo test` runs, and with `--full` what the promises are measured
 //! by. The seed is printed first; `--seed` takes the same decisions again.
 
+mod backup;
 mod books;
 mod dice;
 mod disk_full;
@@ -47,6 +48,11 @@ pub(crate) enum Ending {
 
 /// Every case, the quick ones first.
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "backup",
+        title: "A copy of a running server is whole, and can be audited, served and rebuilt",
+        run: backup::run,
+    },
     Case {
         name: "power-cut",
         title: "A power cut loses no acknowledged batch and counts none twice",

@@ -154,7 +154,7 @@ pub(super) fn scan_segments(
         match SegmentHeader::decode(&segment).filter(|header| header.sequence == sequence) {
             None => found.damage.push(Damage::Header { path }),
             Some(header) => {
-                for frame in frames_of(&mut segment, Home::Segment(path), &header) {
+                for frame in frames_of(&mut segment, &Home::Segment(path), &header) {
                     last_group = last_group.max(frame.group);
                     if frame.group > checkpoint {
                         found.frames.push(frame);
@@ -197,12 +197,12 @@ pub(super) fn archived_frames(
 ) -> DiskResult<Option<Vec<FrameAt>>> {
     Ok(unpack(disk, archived)?.and_then(|mut segment| {
         let header = SegmentHeader::decode(&segment)?;
-        Some(frames_of(&mut segment, Home::Archive(archived.clone()), &header))
+        Some(frames_of(&mut segment, &Home::Archive(archived.clone()), &header))
     }))
 }
 
 /// Every valid frame of a segment, at whatever block it starts.
-fn frames_of(segment: &mut [u8], home: Home, header: &SegmentHeader) -> Vec<FrameAt> {
+fn frames_of(segment: &mut [u8], home: &Home, header: &SegmentHeader) -> Vec<FrameAt> {
     let mut frames = Vec::new();
     let mut offset = limits::FRAME_ALIGN_BYTES;
     while let Some(rest) = usize::try_from(offset).ok().and_then(|at| segment.get_mut(at..)) {
@@ -248,7 +248,7 @@ pub(super) struct Extent {
 /// Measures a segment; `None` if no frame is in it.
 pub(super) fn extent(segment: &mut [u8]) -> Option<Extent> {
     let header = SegmentHeader::decode(segment)?;
-    let frames = frames_of(segment, Home::Segment(PathBuf::new()), &header);
+    let frames = frames_of(segment, &Home::Segment(PathBuf::new()), &header);
     let (first, last) = (frames.first()?, frames.last()?);
     let bytes = usize::try_from(last.offset + last.bytes).ok()?;
     Some(Extent { first: first.group, last: last.group, accepted: last.accepted, bytes })
