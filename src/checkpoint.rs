@@ -49,7 +49,30 @@ impl Checkpointer {
         lives: Option<&Lives>,
         now: Now,
     ) -> Result<CheckpointStats, EngineError> {
-        std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?;
+        self.sync_claims(placed)?;
+        self.commit(epoch, placed, deltas, lives, now)
+    }
+
+    /// Step 2 alone.
+    ///
+    /// # Errors
+    /// As for [`Checkpointer::write`].
+    pub fn sync_claims(&self, placed: &mut BarrierPlaced) -> Result<(), EngineError> {
+        Ok(std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?)
+    }
+
+    /// Step 3 alone.
+    ///
+    /// # Errors
+    /// As for [`Checkpointer::write`].
+    pub fn commit(
+        &self,
+        epoch: Epoch,
+        placed: &BarrierPlaced,
+        deltas: &[Arc<Delta>],
+        lives: Option<&Lives>,
+        now: Now,
+    ) -> Result<CheckpointStats, EngineError> {
         let position = Position {
             group: placed.group,
             epoch,
