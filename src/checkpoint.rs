@@ -50,9 +50,33 @@ impl Checkpointer {
         lives: Option<&Lives>,
         now: Now,
     ) -> Result<CheckpointStats, EngineError> {
+        self.sync_claims(placed)?;
+        self.commit(epoch, placed, deltas, lives, now)
+    }
+
+    /// Step 2 alone.
+    ///
+    /// # Errors
+    /// As for [`Checkpointer::write`].
+    pub fn sync_claims(&self, placed: &mut BarrierPlaced) -> Result<(), EngineError> {
         failpoint::reach(Failpoint::BeforeClaimSync);
         std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?;
         failpoint::reach(Failpoint::AfterClaimSync);
+        Ok(())
+    }
+
+    /// Step 3 alone.
+    ///
+    /// # Errors
+    /// As for [`Checkpointer::write`].
+    pub fn commit(
+        &self,
+        epoch: Epoch,
+        placed: &BarrierPlaced,
+        deltas: &[Arc<Delta>],
+        lives: Option<&Lives>,
+        now: Now,
+    ) -> Result<CheckpointStats, EngineError> {
         let position = Position {
             group: placed.group,
             epoch,

@@ -5,6 +5,7 @@
 //! it has not itself made durable: the page cache survives a killed process, and a failed sync
 //! leaves clean pages that never reached the disk. A changed partition count is harmless.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crossbeam_channel::unbounded;
@@ -221,11 +222,25 @@ impl Recovery {
         if names.iter().any(|name| name == "VERSION") {
             self.check_version()?;
         } else {
+            self.sync_above()?;
             let version = format!("{LAYOUT_VERSION}\n");
             disk.create_new(&layout.version(), version.as_bytes(), 0)?;
         }
         self.make_directories()?;
         Ok(lock)
+    }
+
+    /// Makes the names durable that lead to the data directory: whoever made them may have been
+    /// killed before it did.
+    fn sync_above(&self) -> Result<(), EngineError> {
+        for above in self.layout.root().ancestors().skip(1) {
+            match self.disk.sync_dir(above) {
+                // Nor can we have made a directory in it.
+                Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     fn make_directories(&self) -> Result<(), EngineError> {

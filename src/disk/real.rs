@@ -136,7 +136,8 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
-        File::open(dir).and_then(|dir| dir.sync_all()).context("sync the directory", dir)
+        let opened = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        File::open(opened).and_then(|dir| dir.sync_all()).context("sync the directory", dir)
     }
 
     fn free_bytes(&self, dir: &Path) -> DiskResult<u64> {

@@ -22,7 +22,7 @@ fn counted(expected: &[(&str, u32, &str, u64)]) -> Counted {
 }
 
 /// Three groups of five batches, two of them retries, by two customers.
-fn traffic(life: &mut Life) -> Counted {
+fn traffic(life: &Life) -> Counted {
     let ab = batch(&[(5, "/a"), (5, "/b"), (70, "/a")]);
     let (a, b) = (batch(&[(5, "/a")]), batch(&[(2_000, "/b")]));
     life.send(&[("a", "1", &ab), ("b", "1", &a)]);
@@ -41,7 +41,7 @@ fn traffic(life: &mut Life) -> Counted {
 #[test]
 fn a_crash_without_a_checkpoint_loses_and_doubles_nothing() {
     let server = Server::new();
-    let expected = traffic(&mut server.start());
+    let expected = traffic(&server.start());
     let life = server.start();
     assert_eq!(life.counted(), expected);
     assert_eq!(life.store.position().expect("readable").group, Group(3));
@@ -51,9 +51,9 @@ fn a_crash_without_a_checkpoint_loses_and_doubles_nothing() {
 #[test]
 fn a_crash_after_a_checkpoint_replays_only_what_is_after_it() {
     let server = Server::new();
-    let mut life = server.start();
-    let mut expected = traffic(&mut life);
-    life.checkpoint();
+    let life = server.start();
+    let mut expected = traffic(&life);
+    life.checkpoint().expect("written");
     life.send(&[("c", "1", &batch(&[(7, "/c")]))]);
     drop(life);
     expected.extend(counted(&[("c", 7, "GET /c", 1)]));
@@ -64,9 +64,9 @@ fn a_crash_after_a_checkpoint_replays_only_what_is_after_it() {
 #[test]
 fn segments_that_were_not_reclaimed_are_not_counted_again() {
     let server = Server::new();
-    let mut life = server.start();
-    let expected = traffic(&mut life);
-    life.checkpoint();
+    let life = server.start();
+    let expected = traffic(&life);
+    life.checkpoint().expect("written");
     drop(life);
     assert!(server.segment().exists(), "the current segment stays");
     assert_eq!(server.start().counted(), expected);
@@ -76,7 +76,7 @@ fn segments_that_were_not_reclaimed_are_not_counted_again() {
 #[test]
 fn another_partition_count_counts_the_same() {
     let mut server = Server { partitions: 1, ..Server::new() };
-    let expected = traffic(&mut server.start());
+    let expected = traffic(&server.start());
     for partitions in [7, 2] {
         server.partitions = partitions;
         assert_eq!(server.start().counted(), expected, "{partitions} partitions");
@@ -87,7 +87,7 @@ fn another_partition_count_counts_the_same() {
 #[test]
 fn recovering_twice_gives_the_same_store() {
     let server = Server::new();
-    let expected = traffic(&mut server.start());
+    let expected = traffic(&server.start());
     for life in 2..=4 {
         let recovered = server.start();
         assert_eq!(recovered.counted(), expected);
@@ -100,11 +100,11 @@ fn recovering_twice_gives_the_same_store() {
 #[test]
 fn replay_checkpoints_when_memory_is_used_up() {
     let mut server = Server::new();
-    let expected = traffic(&mut server.start());
+    let expected = traffic(&server.start());
     server.memory_bytes = 1;
     let life = server.start();
     assert_eq!(life.counted(), expected);
-    assert_eq!(life.epoch, Epoch(1 + 3 + 1), "one a group, and the closing one of each start");
+    assert_eq!(life.epoch(), Epoch(1 + 3 + 1), "one a group, and the closing one of each start");
 }
 
 /// A2: a crash in the middle of recovery, anywhere, is recovered from.
@@ -128,12 +128,12 @@ fn a_recovery_that_is_cut_short_can_be_repeated() {
 /// Recovers with the disk failing after so many operations, then again; whether it did not fail.
 fn cut_short(memory_bytes: usize, op: Op, part: &'static str, cut: u32) -> bool {
     let mut server = Server::new();
-    let expected = traffic(&mut server.start());
+    let expected = traffic(&server.start());
     server.memory_bytes = memory_bytes;
     server.dir.disk.fail_nth(op, part, cut, ErrorKind::Other);
     let is_whole = server.try_start().is_ok();
     server.dir.disk.succeed();
-    let mut life = server.start();
+    let life = server.start();
     assert_eq!(life.counted(), expected, "cut after {cut} of {op:?}");
     let retry = life.send(&[("b", "2", &batch(&[(2_000, "/b")]))]);
     assert!(matches!(retry[..], [Outcome::Duplicate(_)]), "cut after {cut} of {op:?}: {retry:?}");
@@ -148,10 +148,10 @@ fn keys_outlive_crashes() {
     let accepted = server.start().send(&[("a", "k", &body)]);
     let [Outcome::Accepted(receipt)] = accepted[..] else { panic!("accepted: {accepted:?}") };
     for _ in 0..3 {
-        let mut life = server.start();
+        let life = server.start();
         let judged = life.send(&[("a", "k", &body), ("a", "k", &other), ("b", "k", &body)]);
         assert_eq!(judged[..2], [Outcome::Duplicate(receipt), Outcome::Conflict]);
-        life.checkpoint();
+        life.checkpoint().expect("written");
     }
     let both = counted(&[
         ("a", 5, "GET /a", 1),
@@ -169,7 +169,7 @@ fn recovery_claims_again_into_pages_of_its_own() {
     let body = batch(&[(5, "/a")]);
     server.start().send(&[("a", "k", &body)]);
     server.dir.disk.take_log();
-    let mut life = server.start();
+    let life = server.start();
     let page =
         |life, number| server.dir.layout.page(PageId { incarnation: Incarnation(life), number });
     assert_eq!(RealDisk.link_count(&page(1, 0)).expect("there"), 1, "no name leads to it");
@@ -183,13 +183,13 @@ fn recovery_claims_again_into_pages_of_its_own() {
 #[test]
 fn a_claim_that_never_reached_the_journal_is_free() {
     let server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     let (body, other) = (batch(&[(5, "/a")]), batch(&[(6, "/a")]));
     life.send(&[("a", "before", &body)]);
     server.dir.disk.fail(Op::Write, ".segment", ErrorKind::Other);
     life.try_send(&[("a", "k", &body)]).expect_err("the disk failed");
     drop(life);
-    let mut life = server.start();
+    let life = server.start();
     assert_eq!(life.counted(), counted(&[("a", 5, "GET /a", 1)]));
     let retried = life.send(&[("a", "k", &other), ("a", "k", &other), ("a", "k", &body)]);
     assert!(
@@ -205,7 +205,7 @@ fn a_claim_that_never_reached_the_journal_is_free() {
 #[test]
 fn a_void_claim_stays_void() {
     let server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     let (body, other) = (batch(&[(5, "/a")]), batch(&[(6, "/a")]));
     server.dir.disk.fail(Op::Write, ".segment", ErrorKind::Other);
     life.try_send(&[("a", "k", &body)]).expect_err("the disk failed");
@@ -221,12 +221,12 @@ fn a_void_claim_stays_void() {
 #[test]
 fn a_lost_answer_may_hide_an_accepted_batch() {
     let server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     let body = batch(&[(5, "/a")]);
     server.dir.disk.fail(Op::SyncData, ".segment", ErrorKind::Other);
     life.try_send(&[("a", "k", &body)]).expect_err("the sync failed");
     drop(life);
-    let mut life = server.start();
+    let life = server.start();
     assert_eq!(life.counted(), counted(&[("a", 5, "GET /a", 1)]));
     assert!(matches!(life.send(&[("a", "k", &body)])[..], [Outcome::Duplicate(_)]));
 }
@@ -238,7 +238,7 @@ fn a_torn_last_frame_is_no_damage() {
     let body = batch(&[(5, "/a")]);
     server.start().send(&[("a", "k", &body)]);
     server.dir.flip(&server.segment(), BLOCK + 100);
-    let mut life = server.start();
+    let life = server.start();
     assert_eq!(life.counted(), Counted::new());
     assert!(matches!(life.send(&[("a", "k", &body)])[..], [Outcome::Accepted(_)]));
 }
@@ -248,7 +248,7 @@ fn a_torn_last_frame_is_no_damage() {
 #[test]
 fn a_damaged_journal_is_refused_without_repair() {
     let mut server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     for (key, path) in [("1", "/1"), ("2", "/2"), ("3", "/3")] {
         life.send(&[("a", key, &batch(&[(5, path)]))]);
     }
@@ -272,7 +272,7 @@ fn a_damaged_journal_is_refused_without_repair() {
 #[test]
 fn a_repair_frees_the_keys_of_what_is_lost() {
     let mut server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     for key in ["1", "2", "3"] {
         life.send(&[("a", key, &batch(&[(5, "/x")]))]);
     }
@@ -280,12 +280,12 @@ fn a_repair_frees_the_keys_of_what_is_lost() {
     let segment = server.segment();
     server.dir.flip(&segment, 2 * BLOCK + 100);
     server.repair = true;
-    let mut life = server.start();
+    let life = server.start();
     let again = ["1", "2", "3"].map(|key| life.send(&[("a", key, &batch(&[(5, "/x")]))])[0]);
     assert!(matches!(again[0], Outcome::Duplicate(_)), "{again:?}");
     assert!(matches!(again[1], Outcome::Accepted(_)), "{again:?}");
     assert!(matches!(again[2], Outcome::Duplicate(_)), "{again:?}");
-    life.checkpoint();
+    life.checkpoint().expect("written");
     assert_eq!(life.counted(), counted(&[("a", 5, "GET /x", 3)]));
     assert!(RealDisk.open(&Layout::aside(&segment)).is_ok(), "the damaged segment is kept");
 }
@@ -325,7 +325,7 @@ fn a_damaged_segment_header_is_refused_without_repair() {
 #[test]
 fn old_segments_become_spares() {
     let server = Server::new();
-    traffic(&mut server.start());
+    traffic(&server.start());
     let old = server.segment();
     let recovered = server.recovery().run().expect("recovered");
     assert!(!old.exists());
@@ -354,9 +354,9 @@ fn uptime_adds_up_over_lives() {
     let server = Server::new();
     for uptime in [5, 7] {
         server.clock.set_uptime(Duration::ZERO);
-        let mut life = server.start();
+        let life = server.start();
         server.clock.set_uptime(Duration::from_secs(uptime));
-        life.checkpoint();
+        life.checkpoint().expect("written");
     }
     let uptime = server.start().store.position().expect("readable").uptime;
     assert_eq!(uptime, Duration::from_secs(5 + 7 + 7), "the last start was at 7 of its own");
@@ -366,9 +366,9 @@ fn uptime_adds_up_over_lives() {
 #[test]
 fn a_directory_in_use_is_refused() {
     let server = Server::new();
-    let mut life = server.start();
+    let life = server.start();
     assert!(matches!(server.refused(), EngineError::InUse { .. }));
-    life.lock = None;
+    life.let_go();
     assert!(server.try_start().is_ok());
 }
 

@@ -1,20 +1,19 @@
 //! A disk in memory that remembers what was synced.
 //!
-//! Every file has its durable contents, and the writes since; every directory its durable names,
-//! and the changes since. A power cut keeps what is durable and any part of the rest: each write
-//! whole, torn at 512-byte sectors or not at all, each name on its own, in any order. A killed
-//! process leaves everything as it was, durable or not, for the next power cut to judge.
+//! Files and directories are [`Cached`]: contents, lengths and names are each durable or not, on
+//! their own. A directory is durable with its name in the one above. A killed process leaves
+//! everything as it was, durable or not, for the next power cut to judge. The machine can be made
+//! to go down at any call, and any call can be made to fail.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cached::{Cached, Contents, NameChange, Write};
+use super::fault::{Fault, Op};
 use crate::disk::{Disk, DiskError, DiskFile, DiskResult, LinkOutcome, LockGuard};
 use crate::testing::SeededEntropy;
-
-const BLOCK: usize = 4_096;
-const SECTOR: usize = 512;
 
 /// How a machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,58 +26,41 @@ pub(super) enum Cut {
     PowerKeepsSome,
 }
 
-/// Contents as blocks; one that was never written is zero.
-#[derive(Debug, Clone, Default)]
-struct Contents {
-    len: u64,
-    blocks: BTreeMap<u64, Arc<[u8; BLOCK]>>,
-}
-
 #[derive(Debug, Clone)]
-enum Write {
-    Data { offset: u64, data: Arc<[u8]> },
-    Len(u64),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    durable: Contents,
-    current: Contents,
-    pending: Vec<Write>,
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Add(String, usize),
-    Remove(String),
-    /// One step, as the file system's journal has it.
-    Rename(String, String, usize),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Names {
-    durable: BTreeMap<String, usize>,
-    current: BTreeMap<String, usize>,
-    pending: Vec<NameChange>,
+enum Node {
+    File(Cached<Write>),
+    Dir(Cached<NameChange>),
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    inodes: Vec<Inode>,
-    dirs: BTreeMap<PathBuf, Names>,
-    operations: u64,
-    /// The operation at which the machine goes down.
+    /// The first is the directory that everything is in.
+    nodes: Vec<Arc<Node>>,
+    /// Calls so far.
+    calls: u64,
+    /// Of these, the ones that changed or synced something.
+    changes: u64,
+    /// The change at which the machine goes down.
     down_at: Option<u64>,
+    fault: Option<Fault>,
+    /// What `fault` hit first.
+    failed: Option<(Op, PathBuf)>,
+    /// What this process could not sync.
+    unsynced: BTreeSet<usize>,
+    /// What it tried to sync again, and must never.
+    retried: Option<PathBuf>,
+    /// Every call, if somebody wants to know.
+    log: Option<Vec<(Op, PathBuf)>>,
 }
 
 /// The disk; a clone is a handle on the same one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<State>>);
+#[derive(Debug, Clone)]
+pub(crate) struct SimDisk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
-    inode: usize,
+    node: usize,
     path: PathBuf,
 }
 
@@ -86,16 +68,54 @@ struct SimFile {
 struct NoLock;
 impl LockGuard for NoLock {}
 
+/// What becomes of a call.
+enum Call {
+    Works,
+    Fails(DiskError),
+    /// The machine goes down during the call: it may have been done, nobody was told.
+    GoesDown(DiskError),
+    IsDown(DiskError),
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        let state =
+            State { nodes: vec![Arc::new(Node::Dir(Cached::default()))], ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+}
+
 impl SimDisk {
-    /// Operations that changed or synced something so far.
-    pub(super) fn operations(&self) -> u64 {
-        self.state().operations
+    /// Calls so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state().calls
     }
 
-    /// The machine goes down at the given operation, counted from now.
-    pub(super) fn go_down_after(&self, operations: u64) {
+    /// Calls that changed or synced something so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// The machine goes down at the given change, counted from now; at 0 it is down.
+    pub(super) fn go_down_after(&self, changes: u64) {
         let mut state = self.state();
-        state.down_at = Some(state.operations + operations);
+        state.down_at = Some(state.changes + changes);
+    }
+
+    /// A call fails, or some; with `None`, all work again.
+    pub(crate) fn fail(&self, fault: Option<Fault>) {
+        let mut state = self.state();
+        (state.fault, state.failed) = (fault, None);
+    }
+
+    /// The first call that was made to fail.
+    pub(crate) fn failed(&self) -> Option<(Op, PathBuf)> {
+        self.state().failed.clone()
+    }
+
+    /// Every call since the last time this was asked, if it was.
+    pub(crate) fn log(&self) -> Vec<(Op, PathBuf)> {
+        self.state().log.replace(Vec::new()).unwrap_or_default()
     }
 
     /// A copy of the disk as it is, for another try from here.
@@ -105,170 +125,232 @@ impl SimDisk {
 
     /// What a new process finds after the machine, or the process, went down.
     pub(super) fn after(&self, cut: Cut, chance: &SeededEntropy) -> Self {
-        let mut state = self.state().clone();
-        state.down_at = None;
+        let State { mut nodes, calls, changes, retried, .. } = self.state().clone();
+        assert_eq!(retried, None, "A1: a sync that failed was called again");
+        let some = (cut == Cut::PowerKeepsSome).then_some(chance);
         if cut != Cut::Kill {
-            let keep = cut == Cut::PowerKeepsSome;
-            for inode in &mut state.inodes {
-                for write in std::mem::take(&mut inode.pending) {
-                    if keep {
-                        inode.durable.apply_some(&write, chance);
-                    }
-                }
-                inode.current = inode.durable.clone();
-            }
-            for names in state.dirs.values_mut() {
-                for change in std::mem::take(&mut names.pending) {
-                    if keep && chance.one_in(2) {
-                        apply(&mut names.durable, &change);
-                    }
-                }
-                names.current = names.durable.clone();
-            }
+            nodes.iter_mut().for_each(|node| Arc::make_mut(node).lose_power(some));
         }
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(State { nodes, calls, changes, ..State::default() })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic holds the lock")
-    }
-
-    fn error(action: &'static str, path: &Path, kind: io::ErrorKind) -> DiskError {
-        DiskError::new(action, path, kind.into())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn apply(names: &mut BTreeMap<String, usize>, change: &NameChange) {
-    match change {
-        NameChange::Add(name, inode) => drop(names.insert(name.clone(), *inode)),
-        NameChange::Remove(name) => drop(names.remove(name)),
-        NameChange::Rename(from, to, inode) => {
-            names.remove(from);
-            names.insert(to.clone(), *inode);
-        }
-    }
-}
-
-impl Contents {
-    fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        if offset + out.len() as u64 > self.len {
-            return false;
-        }
-        for (at, byte) in (offset..).zip(out.iter_mut()) {
-            let block = self.blocks.get(&(at / BLOCK as u64));
-            *byte = block.map_or(0, |block| block[to_usize(at % BLOCK as u64)]);
-        }
-        true
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) {
-        self.len = self.len.max(offset + data.len() as u64);
-        let mut rest = data;
-        let mut at = offset;
-        while !rest.is_empty() {
-            let within = to_usize(at % BLOCK as u64);
-            let (piece, after) = rest.split_at(rest.len().min(BLOCK - within));
-            let block =
-                self.blocks.entry(at / BLOCK as u64).or_insert_with(|| Arc::new([0; BLOCK]));
-            Arc::make_mut(block)[within..within + piece.len()].copy_from_slice(piece);
-            at += piece.len() as u64;
-            rest = after;
+impl Node {
+    fn sync(&mut self) {
+        match self {
+            Self::File(file) => file.sync(),
+            Self::Dir(dir) => dir.sync(),
         }
     }
 
-    fn set_len(&mut self, len: u64) {
-        if len < self.len {
-            let kept = len.div_ceil(BLOCK as u64);
-            self.blocks.retain(|block, _| *block < kept);
-            if let Some(last) = self.blocks.get_mut(&(len / BLOCK as u64)) {
-                Arc::make_mut(last)[to_usize(len % BLOCK as u64)..].fill(0);
-            }
-        }
-        self.len = len;
-    }
-
-    /// A write that was not synced: none of it, all of it, or some sectors.
-    fn apply_some(&mut self, write: &Write, chance: &SeededEntropy) {
-        match (write, chance.below(3)) {
-            (_, 0) => {}
-            (Write::Len(len), _) => self.set_len(*len),
-            (Write::Data { offset, data }, 1) => self.write(*offset, data),
-            (Write::Data { offset, data }, _) => {
-                // Sectors are where the disk has them, not where the write begins.
-                let mut at = 0;
-                while at < data.len() {
-                    let sector = to_usize((*offset + at as u64) % SECTOR as u64);
-                    let end = (at + SECTOR - sector).min(data.len());
-                    if chance.one_in(2) {
-                        self.write(*offset + at as u64, &data[at..end]);
-                    }
-                    at = end;
-                }
-            }
+    fn fail_sync(&mut self, chance: &SeededEntropy) {
+        match self {
+            Self::File(file) => file.fail_sync(chance),
+            Self::Dir(dir) => dir.fail_sync(chance),
         }
     }
-}
 
-fn to_usize(number: u64) -> usize {
-    usize::try_from(number).expect("a small number")
+    fn lose_power(&mut self, chance: Option<&SeededEntropy>) {
+        match self {
+            Self::File(file) => file.lose_power(chance),
+            Self::Dir(dir) => dir.lose_power(chance),
+        }
+    }
 }
 
 impl State {
-    /// Counts an operation; from `down_at` on nothing works any more.
-    fn operation(&mut self, action: &'static str, path: &Path) -> DiskResult<()> {
-        self.alive(action, path)?;
-        self.operations += 1;
-        self.alive(action, path)
-    }
-
-    fn alive(&self, action: &'static str, path: &Path) -> DiskResult<()> {
-        match self.down_at {
-            Some(at) if self.operations >= at => {
-                let down = io::Error::other("the simulated machine is down");
-                Err(DiskError::new(action, path, down))
+    /// Counts a call and says what becomes of it.
+    fn call(&mut self, op: Op, path: &Path) -> Call {
+        let down = || {
+            let down = io::Error::other("the simulated machine is down");
+            DiskError::new(op.action(), path, down)
+        };
+        if self.down_at.is_some_and(|at| self.changes >= at) {
+            return Call::IsDown(down());
+        }
+        self.calls += 1;
+        if let Some(log) = &mut self.log {
+            log.push((op, path.to_path_buf()));
+        }
+        if op.changes() {
+            self.changes += 1;
+            if self.down_at == Some(self.changes) {
+                return Call::GoesDown(down());
             }
-            _ => Ok(()),
+        }
+        let hit = self.fault.filter(|fault| match &self.failed {
+            None => self.calls >= fault.at && fault.failure.can_befall(op),
+            Some((first, _)) => fault.lasts && *first == op,
+        });
+        match hit {
+            Some(fault) => {
+                self.failed.get_or_insert((op, path.to_path_buf()));
+                Call::Fails(DiskError::new(op.action(), path, fault.failure.error()))
+            }
+            None => Call::Works,
         }
     }
 
-    fn names(&mut self, dir: &Path) -> DiskResult<&mut Names> {
-        let missing = SimDisk::error("find", dir, io::ErrorKind::NotFound);
-        self.dirs.get_mut(dir).ok_or(missing)
-    }
-
-    fn find(&self, path: &Path) -> DiskResult<usize> {
-        let (dir, name) = split(path);
-        let inode = self.dirs.get(dir).and_then(|names| names.current.get(name));
-        inode.copied().ok_or_else(|| SimDisk::error("open", path, io::ErrorKind::NotFound))
-    }
-
-    fn change(&mut self, dir: &Path, change: NameChange) -> DiskResult<()> {
-        let names = self.names(dir)?;
-        apply(&mut names.current, &change);
-        names.pending.push(change);
-        Ok(())
-    }
-
-    fn write(&mut self, inode: usize, write: Write) {
-        let inode = &mut self.inodes[inode];
-        match &write {
-            Write::Data { offset, data } => inode.current.write(*offset, data),
-            Write::Len(len) => inode.current.set_len(*len),
+    /// A call that only looks.
+    fn look(&mut self, op: Op, path: &Path) -> DiskResult<()> {
+        match self.call(op, path) {
+            Call::Works => Ok(()),
+            Call::Fails(error) | Call::GoesDown(error) | Call::IsDown(error) => Err(error),
         }
-        inode.pending.push(write);
     }
 
-    fn sync(&mut self, inode: usize) {
-        let inode = &mut self.inodes[inode];
-        inode.pending.clear();
-        inode.durable = inode.current.clone();
+    /// A call that changes something, whole or not at all.
+    fn change(&mut self, op: Op, path: &Path, change: impl FnOnce(&mut Self)) -> DiskResult<()> {
+        match self.call(op, path) {
+            Call::Works => {
+                change(self);
+                Ok(())
+            }
+            Call::GoesDown(error) => {
+                change(self);
+                Err(error)
+            }
+            Call::Fails(error) | Call::IsDown(error) => Err(error),
+        }
     }
 
-    fn sync_names(&mut self, dir: &Path) -> DiskResult<()> {
-        let names = self.names(dir)?;
-        names.pending.clear();
-        names.durable = names.current.clone();
-        Ok(())
+    /// A call that makes the changes of a node durable.
+    fn sync(&mut self, op: Op, path: &Path, node: usize) -> DiskResult<()> {
+        if self.unsynced.contains(&node) {
+            self.retried = Some(path.to_path_buf());
+        }
+        match self.call(op, path) {
+            Call::Works => {
+                Arc::make_mut(&mut self.nodes[node]).sync();
+                Ok(())
+            }
+            Call::Fails(error) => {
+                Arc::make_mut(&mut self.nodes[node]).fail_sync(&SeededEntropy::seeded(self.calls));
+                self.unsynced.insert(node);
+                Err(error)
+            }
+            Call::GoesDown(error) | Call::IsDown(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self, op: Op, path: &Path, node: usize, write: Write) -> DiskResult<()> {
+        let (written, outcome) = match self.call(op, path) {
+            Call::Works => (write, Ok(())),
+            Call::GoesDown(error) => (write, Err(error)),
+            Call::Fails(error) => match write.cut_short(&SeededEntropy::seeded(self.calls)) {
+                Some(part) => (part, Err(error)),
+                None => return Err(error),
+            },
+            Call::IsDown(error) => return Err(error),
+        };
+        match Arc::make_mut(&mut self.nodes[node]) {
+            Node::File(file) => file.change(written),
+            Node::Dir(_) => unreachable!("only files are opened"),
+        }
+        outcome
+    }
+
+    fn dir(&mut self, path: &Path) -> DiskResult<(usize, &mut Cached<NameChange>)> {
+        let missing = DiskError::new("find", path, io::ErrorKind::NotFound.into());
+        let Some(node) = self.find(path) else { return Err(missing) };
+        match Arc::make_mut(&mut self.nodes[node]) {
+            Node::Dir(dir) => Ok((node, dir)),
+            Node::File(_) => Err(missing),
+        }
+    }
+
+    /// The node that a path leads to.
+    fn find(&self, path: &Path) -> Option<usize> {
+        let mut node = 0;
+        for name in path {
+            let Node::Dir(dir) = self.nodes[node].as_ref() else { return None };
+            node = *dir.current().get(name.to_str()?)?;
+        }
+        Some(node)
+    }
+
+    fn file(&self, op: Op, path: &Path) -> DiskResult<usize> {
+        self.find(path)
+            .ok_or_else(|| DiskError::new(op.action(), path, io::ErrorKind::NotFound.into()))
+    }
+
+    fn contents(&self, node: usize) -> &Contents {
+        match self.nodes[node].as_ref() {
+            Node::File(file) => file.current(),
+            Node::Dir(_) => unreachable!("only files are opened"),
+        }
+    }
+
+    /// How many names lead from a directory and the ones below it to a node.
+    fn names_of(&self, node: usize, below: usize) -> u64 {
+        let Node::Dir(dir) = self.nodes[below].as_ref() else { return 0 };
+        let names = dir.current().values();
+        names.map(|named| u64::from(*named == node) + self.names_of(node, *named)).sum()
+    }
+
+    fn add(&mut self, node: Node) -> usize {
+        self.nodes.push(Arc::new(node));
+        self.nodes.len() - 1
+    }
+
+    /// In the steps of the real one.
+    fn make_dir(&mut self, path: &Path) -> DiskResult<()> {
+        if self.find(path).is_some() {
+            return Ok(());
+        }
+        let (above, name) = split(path);
+        self.make_dir(above)?;
+        self.change(Op::MakeDir, path, |state| {
+            let node = state.add(Node::Dir(Cached::default()));
+            let (_, dir) = state.dir(above).expect("made just now");
+            dir.change(NameChange::Add(name.to_owned(), node));
+        })?;
+        let (node, _) = self.dir(above)?;
+        self.sync(Op::SyncDir, above, node)
+    }
+
+    /// In the steps of the real one, each of which can be the last.
+    fn make_file(&mut self, path: &Path, head: &[u8], len: u64) -> DiskResult<usize> {
+        let (above, name) = split(path);
+        let unfinished = format!(".new-{name}");
+        let (above_node, _) = self.dir(above)?;
+        let node = self.add(Node::File(Cached::default()));
+        self.change(Op::MakeFile, above, |state| {
+            let (_, dir) = state.dir(above).expect("looked at just now");
+            dir.change(NameChange::Add(unfinished.clone(), node));
+        })?;
+        let len = len.max(head.len() as u64);
+        let made = self
+            .write(Op::Write, path, node, Write::Len(len))
+            .and_then(|()| self.write(Op::Write, path, node, Write::data(0, head)))
+            .and_then(|()| self.sync(Op::SyncData, path, node))
+            .and_then(|()| {
+                let (_, dir) = self.dir(above)?;
+                if dir.current().contains_key(name) {
+                    return Err(refuse(Op::MakeFile, path, io::ErrorKind::AlreadyExists));
+                }
+                self.change(Op::Rename, path, |state| {
+                    let (_, dir) = state.dir(above).expect("looked at just now");
+                    dir.change(NameChange::Rename(unfinished.clone(), name.to_owned(), node));
+                })
+            });
+        if let Err(error) = made {
+            if self.is_up() {
+                let (_, dir) = self.dir(above)?;
+                dir.change(NameChange::Remove(unfinished));
+            }
+            return Err(error);
+        }
+        self.sync(Op::SyncDir, above, above_node)?;
+        Ok(node)
+    }
+
+    fn is_up(&self) -> bool {
+        self.down_at.is_none_or(|at| self.changes < at)
     }
 }
 
@@ -277,148 +359,138 @@ fn split(path: &Path) -> (&Path, &str) {
     (path.parent().expect("a file is in a directory"), name)
 }
 
+fn refuse(op: Op, path: &Path, kind: io::ErrorKind) -> DiskError {
+    DiskError::new(op.action(), path, kind.into())
+}
+
+impl SimDisk {
+    fn opened(&self, node: usize, path: &Path) -> Arc<dyn DiskFile> {
+        Arc::new(SimFile { disk: self.clone(), node, path: path.to_path_buf() })
+    }
+}
+
 impl Disk for SimDisk {
     fn create_dir(&self, dir: &Path) -> DiskResult<()> {
-        let mut state = self.state();
-        state.alive("make the directory", dir)?;
-        for dir in dir.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
-            state.dirs.entry(dir.to_path_buf()).or_default();
-        }
-        Ok(())
+        self.state().make_dir(dir)
     }
 
     fn list(&self, dir: &Path) -> DiskResult<Vec<String>> {
         let mut state = self.state();
-        state.alive("list", dir)?;
-        Ok(state.names(dir)?.current.keys().cloned().collect())
+        state.look(Op::List, dir)?;
+        Ok(state.dir(dir)?.1.current().keys().cloned().collect())
     }
 
-    /// In the steps of the real one, each of which can be the last.
     fn create_new(&self, path: &Path, head: &[u8], len: u64) -> DiskResult<Arc<dyn DiskFile>> {
-        let (dir, name) = split(path);
-        let unfinished = format!(".new-{name}");
-        let mut state = self.state();
-        let inode = state.inodes.len();
-        state.operation("make a file in", dir)?;
-        state.inodes.push(Inode::default());
-        state.change(dir, NameChange::Add(unfinished.clone(), inode))?;
-        state.write(inode, Write::Len(len.max(head.len() as u64)));
-        state.write(inode, Write::Data { offset: 0, data: head.into() });
-        state.operation("sync", path)?;
-        state.sync(inode);
-        if state.names(dir)?.current.contains_key(name) {
-            return Err(Self::error("make the file", path, io::ErrorKind::AlreadyExists));
-        }
-        state.operation("rename", path)?;
-        state.change(dir, NameChange::Rename(unfinished, name.to_owned(), inode))?;
-        state.operation("sync the directory", dir)?;
-        state.sync_names(dir)?;
-        drop(state);
-        self.open(path)
+        let node = self.state().make_file(path, head, len)?;
+        Ok(self.opened(node, path))
     }
 
     fn open(&self, path: &Path) -> DiskResult<Arc<dyn DiskFile>> {
-        let state = self.state();
-        state.alive("open", path)?;
-        let inode = state.find(path)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_path_buf() }))
+        let mut state = self.state();
+        state.look(Op::Open, path)?;
+        let node = state.file(Op::Open, path)?;
+        drop(state);
+        Ok(self.opened(node, path))
     }
 
     fn link(&self, original: &Path, name: &Path) -> DiskResult<LinkOutcome> {
         let mut state = self.state();
-        let inode = state.find(original)?;
-        if state.find(name).is_ok() {
+        if state.find(name).is_some() && state.is_up() {
             return Ok(LinkOutcome::Exists);
         }
-        let (dir, new) = split(name);
-        state.change(dir, NameChange::Add(new.to_owned(), inode))?;
-        // Down after it: whether the name is there, nobody was told.
-        state.operation("make the link", name)?;
+        let node = state.file(Op::Link, original)?;
+        let (above, new) = split(name);
+        state.dir(above)?;
+        state.change(Op::Link, name, |state| {
+            let (_, dir) = state.dir(above).expect("looked at just now");
+            dir.change(NameChange::Add(new.to_owned(), node));
+        })?;
         Ok(LinkOutcome::Created)
     }
 
     fn link_count(&self, path: &Path) -> DiskResult<u64> {
-        let state = self.state();
-        state.alive("look at", path)?;
-        let inode = state.find(path)?;
-        let names = state.dirs.values().flat_map(|names| names.current.values());
-        Ok(names.filter(|named| **named == inode).count() as u64)
+        let mut state = self.state();
+        state.look(Op::Measure, path)?;
+        let node = state.file(Op::Measure, path)?;
+        Ok(state.names_of(node, 0))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> DiskResult<()> {
         let mut state = self.state();
-        let inode = state.find(from)?;
-        let ((dir, old), (_, new)) = (split(from), split(to));
-        state.change(dir, NameChange::Rename(old.to_owned(), new.to_owned(), inode))?;
-        state.operation("rename", from)
+        let node = state.file(Op::Rename, from)?;
+        let ((above, old), (_, new)) = (split(from), split(to));
+        state.change(Op::Rename, from, |state| {
+            let (_, dir) = state.dir(above).expect("the file is in it");
+            dir.change(NameChange::Rename(old.to_owned(), new.to_owned(), node));
+        })
     }
 
     fn remove(&self, path: &Path) -> DiskResult<()> {
         let mut state = self.state();
-        state.find(path)?;
-        let (dir, name) = split(path);
-        state.change(dir, NameChange::Remove(name.to_owned()))?;
-        state.operation("remove", path)
+        state.file(Op::Remove, path)?;
+        let (above, name) = split(path);
+        state.change(Op::Remove, path, |state| {
+            let (_, dir) = state.dir(above).expect("the file is in it");
+            dir.change(NameChange::Remove(name.to_owned()));
+        })
     }
 
     fn remove_tree(&self, dir: &Path) -> DiskResult<()> {
         let mut state = self.state();
-        state.alive("remove", dir)?;
-        state.dirs.retain(|path, _| !path.starts_with(dir));
-        Ok(())
+        if state.find(dir).is_none() {
+            return Ok(());
+        }
+        let (above, name) = split(dir);
+        state.change(Op::Remove, dir, |state| {
+            let (_, above) = state.dir(above).expect("it was found there");
+            above.change(NameChange::Remove(name.to_owned()));
+        })
     }
 
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         let mut state = self.state();
-        state.operation("sync the directory", dir)?;
-        state.sync_names(dir)
+        let (node, _) = state.dir(dir)?;
+        state.sync(Op::SyncDir, dir, node)
     }
 
-    fn free_bytes(&self, _dir: &Path) -> DiskResult<u64> {
+    fn free_bytes(&self, dir: &Path) -> DiskResult<u64> {
+        self.state().look(Op::Measure, dir)?;
         Ok(u64::MAX)
     }
 
     fn lock(&self, path: &Path) -> DiskResult<Option<Box<dyn LockGuard>>> {
-        self.state().alive("lock", path)?;
+        self.state().look(Op::Lock, path)?;
         Ok(Some(Box::new(NoLock)))
     }
 }
 
 impl DiskFile for SimFile {
     fn len(&self) -> DiskResult<u64> {
-        let state = self.disk.state();
-        state.alive("measure", &self.path)?;
-        Ok(state.inodes[self.inode].current.len)
+        let mut state = self.disk.state();
+        state.look(Op::Measure, &self.path)?;
+        Ok(state.contents(self.node).len)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> DiskResult<()> {
-        let state = self.disk.state();
-        state.alive("read", &self.path)?;
-        if state.inodes[self.inode].current.read(offset, out) {
+        let mut state = self.disk.state();
+        state.look(Op::Read, &self.path)?;
+        if state.contents(self.node).read(offset, out) {
             Ok(())
         } else {
-            Err(SimDisk::error("read", &self.path, io::ErrorKind::UnexpectedEof))
+            Err(refuse(Op::Read, &self.path, io::ErrorKind::UnexpectedEof))
         }
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> DiskResult<()> {
-        let mut state = self.disk.state();
-        state.alive("write", &self.path)?;
-        state.write(self.inode, Write::Data { offset, data: data.into() });
-        state.operation("write", &self.path)
+        let write = Write::data(offset, data);
+        self.disk.state().write(Op::Write, &self.path, self.node, write)
     }
 
     fn set_len(&self, len: u64) -> DiskResult<()> {
-        let mut state = self.disk.state();
-        state.alive("resize", &self.path)?;
-        state.write(self.inode, Write::Len(len));
-        state.operation("resize", &self.path)
+        self.disk.state().write(Op::SetLen, &self.path, self.node, Write::Len(len))
     }
 
     fn sync_data(&self) -> DiskResult<()> {
-        let mut state = self.disk.state();
-        state.operation("sync", &self.path)?;
-        state.sync(self.inode);
-        Ok(())
+        self.disk.state().sync(Op::SyncData, &self.path, self.node)
     }
 }

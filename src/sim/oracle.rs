@@ -1,33 +1,58 @@
 //! What a sender knows, and what follows from it: acknowledged ⊆ counted ⊆ sent, each once (A2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::machine::{Batch, Machine};
+use crate::error::EngineError;
 use crate::sequencer::Outcome;
+use crate::testing::summary;
+use crate::window::{Minute, WindowSize};
+
+/// How long keys are held.
+pub(super) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+/// Requests by minute.
+type Counted = BTreeMap<Minute, u64>;
 
 /// Everything that was sent, and what was answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Oracle {
     /// By customer and key.
     sent: BTreeMap<(String, String), Sent>,
+    pub(super) duplicates: usize,
+    pub(super) conflicts: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Sent {
     batch: Batch,
+    expected: Counted,
+    /// When it went out first.
+    at: Duration,
     acknowledged: bool,
 }
 
+/// Whether batches may be under way while the counts are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    Quiet,
+    Busy,
+}
+
 /// Each batch counts under a path of its own, so that the counts tell which batches are in.
-pub(super) fn path_of(batch: &Batch) -> String {
+fn path_of(batch: &Batch) -> String {
     format!("GET /{}", batch.key)
 }
 
 impl Oracle {
     /// A batch goes out.
-    pub(super) fn sends(&mut self, batch: &Batch) {
-        let sent = || Sent { batch: batch.clone(), acknowledged: false };
-        self.sent.entry(id(batch)).or_insert_with(sent);
+    pub(super) fn sends(&mut self, batch: &Batch, at: Duration) {
+        self.sent.entry(id(batch)).or_insert_with(|| {
+            let windows = summary(&batch.body).windows;
+            let expected = windows.iter().map(|w| (w.minute, w.requests.into())).collect();
+            Sent { batch: batch.clone(), expected, at, acknowledged: false }
+        });
     }
 
     /// An answer came back.
@@ -35,66 +60,82 @@ impl Oracle {
         let sent = self.sent.get_mut(&id(batch)).expect("it was sent");
         let same = sent.batch == *batch;
         match outcome {
-            Outcome::Accepted(_) => {
-                assert!(!sent.acknowledged, "A2: {batch:?} was accepted twice");
+            Outcome::Accepted(receipt) => {
+                assert!(!sent.acknowledged, "A2: {batch:?} is acknowledged and new again");
                 assert!(same, "the first of a key is what the oracle remembers");
+                assert_eq!(receipt.windows as usize, sent.expected.len());
                 sent.acknowledged = true;
             }
             Outcome::Duplicate(receipt) => {
                 assert!(same, "A3: {batch:?} has other content than the first");
-                assert_eq!(receipt.entries as usize, entries(batch));
+                assert_eq!(u64::from(receipt.entries), sent.expected.values().sum::<u64>());
                 sent.acknowledged = true;
+                self.duplicates += 1;
             }
-            Outcome::Conflict => assert!(!same, "A3: {batch:?} has the content of the first"),
-            Outcome::NoSpace => panic!("the simulated disk has room"),
+            Outcome::Conflict => {
+                assert!(!same, "A3: {batch:?} has the content of the first");
+                self.conflicts += 1;
+            }
+            Outcome::NoSpace => {}
         }
     }
 
-    /// The answer to a batch that was sent again: new exactly if nobody was told of it before.
-    pub(super) fn hears_again(&mut self, batch: &Batch, outcome: Outcome) {
-        let was_acknowledged = self.sent[&id(batch)].acknowledged;
-        let is_new = matches!(outcome, Outcome::Accepted(_));
-        assert!(!(is_new && was_acknowledged), "A2: {batch:?} was acknowledged and is new again");
-        self.hears(batch, outcome);
+    /// Everything that was sent and can still be told from new, to be sent again.
+    pub(super) fn remembered(&self, now: Duration) -> Vec<Batch> {
+        let is_held = |sent: &&Sent| now < sent.at + RETENTION;
+        self.sent.values().filter(is_held).map(|sent| sent.batch.clone()).collect()
     }
 
-    /// Everything that was ever sent, to be sent again.
-    pub(super) fn all(&self) -> Vec<Batch> {
-        self.sent.values().map(|sent| sent.batch.clone()).collect()
+    /// Whether every one of these is known to be counted.
+    pub(super) fn knows(&self, batches: &[Batch]) -> bool {
+        batches.iter().all(|batch| self.sent[&id(batch)].acknowledged)
+    }
+
+    /// How many batches were acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.sent.values().filter(|sent| sent.acknowledged).count()
     }
 
     /// Judges what a machine counts.
-    pub(super) fn judge(&self, machine: &Machine) {
-        let mut counted: BTreeMap<(String, String), u64> = BTreeMap::new();
-        let customers: std::collections::BTreeSet<_> =
-            self.sent.keys().map(|(customer, _)| customer).collect();
+    pub(super) fn judge(&self, machine: &Machine, moment: Moment) -> Result<(), EngineError> {
+        let customers: BTreeSet<_> = self.sent.keys().map(|(customer, _)| customer).collect();
+        let mut counted: BTreeMap<(String, String), Counted> = BTreeMap::new();
         for customer in customers {
-            for (_, window) in machine.minutes(customer) {
+            let mut total = 0;
+            for (minute, window) in machine.windows(customer, WindowSize::Minute)? {
                 assert!(window.adds_up(), "W2: totals equal the sums over paths and agents");
+                total += window.totals.requests;
                 for (path, requests) in window.paths.iter() {
-                    *counted.entry((customer.clone(), path.to_owned())).or_default() += requests;
+                    let of = (customer.clone(), path.to_owned());
+                    counted.entry(of).or_default().insert(minute, requests);
+                }
+            }
+            if moment == Moment::Quiet {
+                for size in [WindowSize::Hour, WindowSize::Day] {
+                    let windows = machine.windows(customer, size)?;
+                    let sum: u64 = windows.iter().map(|(_, w)| w.totals.requests).sum();
+                    assert_eq!(sum, total, "W2: minutes of {customer} sum to {size} windows");
                 }
             }
         }
         for ((customer, _), sent) in &self.sent {
-            let found = counted.remove(&(customer.clone(), path_of(&sent.batch))).unwrap_or(0);
-            let whole = entries(&sent.batch) as u64;
-            assert!(found == 0 || found == whole, "A2: {sent:?} counts {found} of {whole}");
-            assert!(found == whole || !sent.acknowledged, "A1: {sent:?} is lost");
+            let found = counted.remove(&(customer.clone(), path_of(&sent.batch)));
+            let found = found.unwrap_or_default();
+            let is_whole = found == sent.expected;
+            if sent.acknowledged {
+                assert!(is_whole, "A1, A2, Q1: {sent:?} was acknowledged and counts {found:?}");
+            } else if moment == Moment::Quiet {
+                assert!(is_whole || found.is_empty(), "A2: {sent:?} counts {found:?}");
+            } else {
+                let is_part = found.iter().all(|(m, n)| sent.expected.get(m) == Some(n));
+                assert!(is_part, "A2: {sent:?} counts {found:?}");
+            }
         }
-        assert!(counted.is_empty(), "what nobody sent is counted: {counted:?}");
-    }
-
-    /// Whether every batch is known to be counted.
-    pub(super) fn is_complete(&self) -> bool {
-        self.sent.values().all(|sent| sent.acknowledged)
+        assert!(counted.is_empty(), "A2: what nobody sent is counted: {counted:?}");
+        Ok(())
     }
 }
 
 fn id(batch: &Batch) -> (String, String) {
     (batch.customer.clone(), batch.key.clone())
-}
-
-fn entries(batch: &Batch) -> usize {
-    batch.body.matches("receivedAt").count()
 }

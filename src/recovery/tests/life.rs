@@ -1,17 +1,18 @@
 //! One data directory and the lives of processes on it, stepped without threads.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use super::super::*;
 use crate::claim::KeyRetention;
-use crate::disk::{DiskError, RealDisk};
-use crate::journal::{Journal, Sealed};
-use crate::sequencer::{Outcome, Sequencer};
+use crate::disk::RealDisk;
+use crate::journal::Sealed;
+use crate::sequencer::Outcome;
+use crate::sim::machine::{Batch, Machine};
 use crate::status::Ceilings;
-use crate::testing::{DataDir, ManualClock, RULES, SeededEntropy, customer, submission, wall};
+use crate::testing::{DataDir, ManualClock, RULES, SeededEntropy, customer, wall};
 use crate::window::{Minute, Span, WindowSize};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -29,16 +30,14 @@ pub(super) struct Server {
 }
 
 /// One life of a process.
-pub(super) struct Life {
-    /// Let go of by a test that goes on without it.
-    pub(super) lock: Option<Box<dyn LockGuard>>,
-    pub(super) store: Arc<Store>,
-    keeper: Arc<Mutex<SegmentKeeper>>,
-    workers: Vec<PartitionWorker>,
-    sequencer: Sequencer,
-    checkpointer: Checkpointer,
-    pub(super) epoch: Epoch,
-    clock: Arc<ManualClock>,
+pub(super) struct Life(Machine);
+
+impl Deref for Life {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.0
+    }
 }
 
 /// Requests by customer, minute and path.
@@ -78,29 +77,7 @@ impl Server {
     }
 
     pub(super) fn try_start(&self) -> Result<Life, EngineError> {
-        let recovery = self.recovery();
-        let Recovered { lock, store, claims, keeper, workers, group, epoch, accepted } =
-            recovery.run()?;
-        let keeper = Arc::new(Mutex::new(keeper));
-        let source = Arc::clone(&keeper);
-        let journal =
-            Journal::begin(Box::new(move || source.lock().expect("whole").prepare()), group)?;
-        let partitions = self.partitions;
-        Ok(Life {
-            lock: Some(lock),
-            keeper,
-            workers,
-            sequencer: Sequencer::new(claims, journal, RULES, partitions, WEEK, accepted),
-            checkpointer: Checkpointer {
-                disk: self.dir.disk(),
-                layout: self.dir.layout.clone(),
-                store: Arc::clone(&store),
-                retention: recovery.retention,
-            },
-            store,
-            epoch,
-            clock: self.clock.clone(),
-        })
+        Machine::boot(&self.recovery(), WEEK, 0).map(Life)
     }
 
     /// What stands in the way of a start.
@@ -120,38 +97,20 @@ impl Server {
 
 impl Life {
     /// One group of batches: customer, key, body.
-    pub(super) fn send(&mut self, group: &[(&str, &str, &str)]) -> Vec<Outcome> {
+    pub(super) fn send(&self, group: &[(&str, &str, &str)]) -> Vec<Outcome> {
         self.try_send(group).expect("the disk works")
     }
 
     pub(super) fn try_send(
-        &mut self,
+        &self,
         group: &[(&str, &str, &str)],
-    ) -> Result<Vec<Outcome>, DiskError> {
-        let group = group.iter().map(|(of, key, body)| submission(of, key, body).0).collect();
-        let now = Now::read(self.clock.as_ref());
-        let sequenced = self.sequencer.step(group, now, || Duration::ZERO)?;
-        for (partition, apply) in sequenced.dispatches {
-            self.workers[usize::from(partition.0)].step(WorkerMessage::Apply(apply));
-        }
-        Ok(sequenced.answers.into_iter().map(|(_, outcome)| outcome).collect())
-    }
-
-    /// All five steps.
-    pub(super) fn checkpoint(&mut self) {
-        let (epoch, now) = (self.epoch.next(), Now::read(self.clock.as_ref()));
-        let (reply, handed_over) = unbounded();
-        for worker in &mut self.workers {
-            worker.step(WorkerMessage::Barrier(epoch, reply.clone()));
-        }
-        let deltas: Vec<_> = handed_over.try_iter().map(|handed| handed.delta).collect();
-        let mut placed = self.sequencer.barrier(now.uptime);
-        self.checkpointer.write(epoch, &mut placed, &deltas, None, now).expect("written");
-        for worker in &mut self.workers {
-            worker.step(WorkerMessage::Committed(epoch));
-        }
-        self.keeper.lock().expect("whole").reclaim(placed.sealed).expect("reclaimed");
-        self.epoch = epoch;
+    ) -> Result<Vec<Outcome>, EngineError> {
+        let batch = |(customer, key, body): &(&str, &str, &str)| Batch {
+            customer: (*customer).into(),
+            key: (*key).into(),
+            body: (*body).into(),
+        };
+        self.group(&group.iter().map(batch).collect::<Vec<_>>())
     }
 
     /// Everything in the store, minute by minute; hours and days must agree with it (W2).
