@@ -1,5 +1,8 @@
 //! What the cases that stop a server share: its settings, and what is told when one fails.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Ending, Setting};
@@ -30,6 +33,15 @@ impl Pace {
     }
 }
 
+/// The failpoints of the binary; none if it was built without them.
+pub(super) fn failpoints(binary: &Path) -> Result<Vec<String>> {
+    let output = Command::new(binary).arg("failpoints").output()?;
+    if !output.status.success() {
+        return Ok(Vec::new());
+    }
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
 /// What the server says that its recovery had to replay.
 pub(super) fn replayed_groups(client: &Client) -> Result<u64> {
     const METRIC: &str = "logmill_replayed_groups_total ";
@@ -37,6 +49,9 @@ pub(super) fn replayed_groups(client: &Client) -> Result<u64> {
     let value = metrics.lines().find_map(|line| line.strip_prefix(METRIC));
     value.context("the metric is not there")?.parse().context("the metric is no number")
 }
+
+/// Refused requests are many, and would drive the server's last words out of its log.
+const LOG_LEVEL: &str = "log.level = 'info,logmill::http::observe=off'";
 
 /// Runs a case with a server that it starts and stops itself. If it fails, the server's last words
 /// are told, and its files are kept.
@@ -48,7 +63,7 @@ pub(super) fn with_server(
     let mut server = Server::prepare(Launch {
         binary: setting.binary.clone(),
         partitions: setting.partitions,
-        config: config.parse()?,
+        config: format!("{LOG_LEVEL}\n{config}").parse()?,
         url: None,
     })?;
     run(&mut server).map_err(|error| {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::books::{Recipe, Size};
 use super::dice::Dice;
 use super::fleet::{Figures, Fleet};
-use super::ground::{Pace, with_server};
+use super::ground::{Pace, failpoints, with_server};
 use super::{Ending, Setting};
 use crate::client::Client;
 use crate::scenario::Signal;
@@ -58,7 +57,10 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
     with_server(setting, CONFIG, |server| {
         let mut supervisor = Supervisor {
             dice: Dice::new(setting.seed, u64::MAX),
-            points: failpoints(setting)?,
+            points: failpoints(&setting.binary)?
+                .into_iter()
+                .map(|name| (name, Point { aimed: 0, hits: 0, reach: 4 }))
+                .collect(),
             server,
             starting: Duration::from_millis(50),
             is_dead: false,
@@ -83,16 +85,6 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         supervisor.ensure_thorough(setting.full)?;
         Ok(Ending::Passed(format!("{}; {figures}{}", supervisor.tell_kills(), supervisor.tell())))
     })
-}
-
-/// The failpoints of the binary; none if it was built without them.
-fn failpoints(setting: &Setting) -> Result<BTreeMap<String, Point>> {
-    let output = Command::new(&setting.binary).arg("failpoints").output()?;
-    if !output.status.success() {
-        return Ok(BTreeMap::new());
-    }
-    let names = String::from_utf8(output.stdout)?;
-    Ok(names.lines().map(|name| (name.to_owned(), Point { aimed: 0, hits: 0, reach: 4 })).collect())
 }
 
 /// What was tried with a failpoint.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::books::{Recipe, Size};
 use super::dice::Dice;
 use super::fleet::{Figures, Fleet, Mark};
-use super::ground::{Pace, with_server};
+use super::ground::{Pace, failpoints, with_server};
 use super::volume::Volume;
 use super::{Ending, Setting};
 use crate::client::Client;
@@ -29,6 +29,9 @@ const VOLUME_MIB: u64 = 1_024;
 const LIFE: Duration = Duration::from_millis(400);
 /// How long a checkpoint is waited for.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take to get to its failpoint.
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(1);
 /// Options to mount with: what nobody syncs may reach the disk soon, late, or in another order.
 const MOUNTS: &[&str] = &["", ",commit=300", ",commit=300,data=writeback"];
 const CONFIG: &str = "
@@ -39,18 +42,21 @@ limits.free_bytes = '16MiB'
 /// What happens right before the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Story {
-    /// Nothing but load.
-    Load,
-    /// A checkpoint was made.
-    Checkpoint,
     /// The process was killed and has recovered: what it relies on now must be durable, although
     /// all that the killed one wrote was still there to be read.
     Kill,
     /// The process was killed and is recovering.
     Recovery,
+    /// A checkpoint was made.
+    Checkpoint,
+    /// Nothing but load.
+    Load,
 }
 
-const STORIES: &[Story] = &[Story::Load, Story::Checkpoint, Story::Kill, Story::Recovery];
+const STORIES: &[Story] = &[Story::Kill, Story::Recovery, Story::Checkpoint, Story::Load];
+/// Where a process is killed that leaves behind what it has not synced.
+const UNSYNCED: &[&str] =
+    &["before-journal-sync", "before-journal-sync", "after-link", "between-claim-syncs"];
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
     let cuts = if setting.full { CUTS_FULL } else { CUTS };
@@ -62,7 +68,15 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         server.keep_data_in(&volume.path().join("data"));
         let dice = Dice::new(setting.seed, u64::MAX);
         let starting = Duration::from_millis(100);
-        let mut test = Test { server, volume: &volume, dice, starting, stories: [0; 4], resent: 0 };
+        let mut test = Test {
+            server,
+            volume: &volume,
+            dice,
+            starting,
+            has_failpoints: !failpoints(&setting.binary)?.is_empty(),
+            stories: [0; 4],
+            resent: 0,
+        };
         let mut figures = Figures::default();
         for first in (0..cuts).step_by(CUTS_PER_ROUND) {
             let round = (first / CUTS_PER_ROUND) as u64;
@@ -70,10 +84,11 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
             test.round(&fleet, first..cuts.min(first + CUTS_PER_ROUND))?;
             figures += fleet.figures();
         }
-        let [load, checkpoint, kill, recovery] = test.stories;
+        let [kill, recovery, checkpoint, load] = test.stories;
+        let kills = if test.has_failpoints { "between write and sync" } else { "at any moment" };
         Ok(Ending::Passed(format!(
-            "{cuts} cuts: {load} under load, {checkpoint} after a checkpoint, {kill} after a kill \
-             and restart, {recovery} during recovery; {} batches resent; {figures}",
+            "{cuts} cuts: {kill} after a kill {kills} and a restart, {recovery} during recovery, \
+             {checkpoint} after a checkpoint, {load} under load; {} batches resent; {figures}",
             test.resent
         )))
     });
@@ -89,6 +104,8 @@ struct Test<'t> {
     dice: Dice,
     /// What the latest start took.
     starting: Duration,
+    /// The server can be told where to die.
+    has_failpoints: bool,
     /// Cuts of each story.
     stories: [usize; 4],
     resent: u64,
@@ -139,12 +156,13 @@ impl Test<'_> {
                 self.wait_for_checkpoint(client)?;
             }
             Story::Kill => {
-                self.server.stop(Signal::Kill)?;
+                self.kill()?;
                 self.start()?;
-                thread::sleep(self.dice.time(Duration::ZERO, LIFE / 10));
+                // Shippers try again what was under way, and are told that it is there.
+                thread::sleep(self.dice.time(Duration::ZERO, LIFE / 4));
             }
             Story::Recovery => {
-                self.server.stop(Signal::Kill)?;
+                self.kill()?;
                 self.server.spawn(&[])?;
                 thread::sleep(self.dice.time(Duration::ZERO, self.starting));
             }
@@ -165,6 +183,25 @@ impl Test<'_> {
         Ok(())
     }
 
+    /// Kills the server when it has written what it has not synced, if it can be told to.
+    fn kill(&mut self) -> Result<()> {
+        self.server.stop(Signal::Kill)?;
+        if !self.has_failpoints {
+            return Ok(());
+        }
+        let mut variables = Pace::Busy.variables();
+        let times = 1 + self.dice.below(8);
+        variables.push(("LOGMILL_FAILPOINT", format!("{}:{times}", self.dice.pick(UNSYNCED))));
+        self.server.spawn(&variables)?;
+        let started = Instant::now();
+        while self.server.ended()?.is_none() {
+            ensure!(started.elapsed() < KILL_TIMEOUT, "{variables:?} was not reached under load");
+            self.server.is_ready();
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     fn wait_for_checkpoint(&self, client: &Client) -> Result<()> {
         let made = || -> Result<String> {
             let metrics = client.get("/metrics", None, &[])?.body;
@@ -175,7 +212,7 @@ impl Test<'_> {
         let (before, started) = (made()?, Instant::now());
         while made()? == before {
             ensure!(started.elapsed() < CHECKPOINT_TIMEOUT, "no checkpoint was made under load");
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(POLL);
         }
         Ok(())
     }
