@@ -22,7 +22,8 @@
 //! What all share: [`ids`], [`window`] and [`counts`] are the words they speak; [`limits`] and
 //! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
 //! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
-//! In tests, `sim` runs the whole engine on a simulated disk and `tidy` reads the sources.
+//! In tests, `sim` runs the whole engine on a simulated disk, `fuzzing` feeds it hostile bytes and
+//! `tidy` reads the sources.
 //!
 //! `ARCHITECTURE.md` has the invariants, named A1 to L1, that comments and tests refer to.
 
@@ -41,6 +42,8 @@ pub mod entropy;
 pub mod entry;
 pub mod error;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod ids;
 pub mod import;

@@ -39,6 +39,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub use page::fuzz::fuzz_page;
 pub use page::{Claim, Receipt};
 pub use probe::{ProbeError, probe};
 pub use store::{ClaimStore, ClaimSync, Lives, Verdict};

@@ -45,5 +45,7 @@ mod tests;
 
 pub use format::{Record, Rules};
 pub use keeper::{Prepared, Sealed, SegmentKeeper};
+#[cfg(any(test, fuzzing))]
+pub use reader::fuzz::fuzz_segment;
 pub use reader::{Damage, FrameAt, FrameContents, JournalScan, read_frame, scan};
 pub use writer::{Journal, SegmentSource};

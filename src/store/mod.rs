@@ -48,6 +48,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 pub use commit::{Checkpoint, CheckpointStats};
 pub use read::{Page, Snapshot};
+#[cfg(any(test, fuzzing))]
+pub use rows::fuzz::fuzz_rows;
 
 use crate::claim::Lives;
 use crate::counts::KeyLimits;
