@@ -27,6 +27,15 @@ sim seed="":
 sim-full:
     LOGMILL_SIM_FULL=1 LOGMILL_SIM_CASES=100000 cargo test --locked --release --lib -- sim::
 
+# Feeds a target of fuzz/ new bytes for so many seconds; needs cargo-fuzz and a nightly toolchain
+fuzz target seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # What is found goes to target/, so that the committed corpus grows by hand only.
+    mkdir -p "target/fuzz-corpus/$1"
+    cargo +nightly fuzz run --sanitizer none "$1" "target/fuzz-corpus/$1" "fuzz/corpus/$1" \
+        -- -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -max_len=16384
+
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:
     cargo run --release --locked -- serve "$@"

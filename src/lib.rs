@@ -27,7 +27,8 @@
 //! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
 //! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
 //! [`failpoint`] names places to die at, in builds for tests.
-//! In tests, `sim` runs the whole engine on a simulated disk and `tidy` reads the sources.
+//! In tests, `sim` runs the whole engine on a simulated disk, `fuzzing` feeds it hostile bytes and
+//! `tidy` reads the sources.
 //!
 //! `ARCHITECTURE.md` has the invariants, named A1 to L1, that comments and tests refer to.
 
@@ -50,6 +51,8 @@ pub mod entry;
 pub mod error;
 pub mod failpoint;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod ids;
 pub mod import;

@@ -61,7 +61,7 @@ fn modules_know_only_what_is_below_them() {
             } else if CORE.contains(&module) {
                 below_core
             } else if EDGE.contains(&module)
-                || matches!(module, "main" | "sim" | "testing" | "tidy")
+                || matches!(module, "fuzzing" | "main" | "sim" | "testing" | "tidy")
             {
                 true
             } else {

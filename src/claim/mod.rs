@@ -41,6 +41,8 @@ mod sweep;
 mod tests;
 
 pub use copy::copy;
+#[cfg(any(test, fuzzing))]
+pub use page::fuzz::fuzz_page;
 pub use page::{Claim, Receipt};
 pub use probe::{ProbeError, probe};
 pub use store::{ClaimStore, ClaimSync, Lives, Verdict};

@@ -1,5 +1,8 @@
 //! Bytes of claim pages; see the module's header for the layout.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -159,6 +162,9 @@ fn decode_entry(bytes: &[u8], incarnation: Incarnation) -> Option<Entry<'_>> {
         return None;
     }
     let (customer, key) = entry[ENTRY_HEADER_BYTES..].split_at_checked(entry[4].into())?;
+    if usize::from(entry[5]) != key.len() || entry[6..CHECKSUM_AT] != [0, 0] {
+        return None;
+    }
     Some(Entry {
         group: Group(u64_at(entry, 16)?),
         receipt: Receipt { entries: u32_at(entry, 24)?, windows: u32_at(entry, 28)? },

@@ -354,3 +354,6 @@ fn send(worker: &Sender<WorkerMessage>, message: WorkerMessage) -> Result<(), En
 fn gone(thread: &str) -> EngineError {
     EngineError::Thread { thread: thread.into(), reason: "its queue is closed".into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! `GET /analytics` and `GET /analytics/top`: a customer's windows and most frequent keys.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;

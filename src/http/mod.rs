@@ -2,6 +2,8 @@
 
 mod analytics;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod headers;
 mod health;
 mod logs;

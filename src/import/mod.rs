@@ -27,6 +27,8 @@
 
 mod batch;
 mod cursor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod log;
 mod post;
 mod report;

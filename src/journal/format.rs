@@ -11,9 +11,9 @@ use crate::limits;
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG1");
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LMFR");
-const SEGMENT_HEADER_BYTES: usize = 56;
+pub(super) const SEGMENT_HEADER_BYTES: usize = 56;
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
-const CHECKSUM_AT: usize = 40;
+pub(super) const CHECKSUM_AT: usize = 40;
 const RECORD_HEADER_BYTES: usize = 24;
 
 /// The rules by which the entries of a segment are counted.
@@ -138,11 +138,13 @@ impl FrameHeader {
     /// Reads the header of a frame of the given segment, without looking at its checksum.
     pub(super) fn decode(bytes: &[u8], segment_id: u64) -> Option<Self> {
         let magic = u32_at(bytes, 0)?;
-        if magic != FRAME_MAGIC || u64_at(bytes, 8)? != segment_id {
+        let group = Group(u64_at(bytes, 16)?);
+        // No group is the last: a journal that said so could not be gone on with.
+        if magic != FRAME_MAGIC || u64_at(bytes, 8)? != segment_id || group.0 == u64::MAX {
             return None;
         }
         Some(Self {
-            group: Group(u64_at(bytes, 16)?),
+            group,
             accepted: AcceptTime(u64_at(bytes, 24)?),
             records: u32_at(bytes, 4)?,
             payload_bytes: u64_at(bytes, 32)?,
@@ -162,7 +164,9 @@ pub(super) fn frame_is_valid(frame: &mut [u8], segment_id: u64) -> bool {
 
 /// Takes the records out of a valid frame's payload; `None` if they do not fill it exactly.
 pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Record<'_>>> {
-    let mut records = Vec::with_capacity(count as usize);
+    // The count is believed once so many records are there, not before.
+    let most = payload.len() / RECORD_HEADER_BYTES;
+    let mut records = Vec::with_capacity(most.min(count as usize));
     for _ in 0..count {
         let (header, rest) = payload.split_at_checked(RECORD_HEADER_BYTES)?;
         let body_bytes = u32_at(header, 0)? as usize;

@@ -50,5 +50,7 @@ pub use archive::{ArchiveRetention, Archived, archived};
 pub use format::{Record, Rules};
 pub use history::History;
 pub use keeper::{Prepared, Sealed, SegmentKeeper};
+#[cfg(any(test, fuzzing))]
+pub use reader::fuzz::fuzz_segment;
 pub use reader::{Damage, FrameAt, FrameContents, FrameReader, JournalScan, scan};
 pub use writer::{Journal, SegmentSource};

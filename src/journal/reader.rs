@@ -1,5 +1,8 @@
 //! Reading after a restart: which frames are there, and whether any is missing.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

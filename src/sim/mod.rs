@@ -6,11 +6,13 @@
 //! sent and acknowledged, and nothing else, and judges what the machine counts; `world` has all of
 //! these, and `script` what happens in it. `crashes` puts a crash at every disk operation of a
 //! workload, and of the recovery after it.
+//! `handover` steps what runs at the same time in the orders that shuttle tries.
 
 mod cached;
 mod crashes;
 pub(crate) mod disk;
 pub(crate) mod fault;
+mod handover;
 pub(crate) mod machine;
 mod oracle;
 mod script;

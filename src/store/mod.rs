@@ -52,6 +52,8 @@ pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
 pub use read::{Page, Snapshot};
+#[cfg(any(test, fuzzing))]
+pub use rows::fuzz::fuzz_rows;
 
 use crate::claim::Lives;
 use crate::counts::KeyLimits;

@@ -1,5 +1,8 @@
 //! Bytes of keys and values, and the error both can give.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+
 use redb::{ReadableTable, Table};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -134,9 +137,13 @@ fn encode_totals(totals: &Totals) -> Vec<u8> {
 }
 
 fn decode_totals(mut value: &[u8]) -> RowResult<Totals> {
-    let mut next = || take_varint(&mut value).ok_or_else(|| RowError::Corrupt("totals".into()));
-    let (requests, late, revision, first) = (next()?, next()?, next()?, next()?);
-    Ok(Totals { requests, late, revision, first: (first > 0).then_some(Group(first)) })
+    let mut next = || take_varint(&mut value);
+    let mut take = || {
+        let (requests, late, revision, first) = (next()?, next()?, next()?, next()?);
+        Some(Totals { requests, late, revision, first: (first > 0).then_some(Group(first)) })
+    };
+    let totals = take().filter(|_| value.is_empty());
+    totals.ok_or_else(|| RowError::Corrupt("totals".into()))
 }
 
 fn encode_counts(counts: &Counts) -> Vec<u8> {
@@ -162,7 +169,8 @@ fn decode_counts(table: &str, mut value: &[u8]) -> RowResult<Counts> {
         }
         Counts::from_sorted(pairs)
     };
-    take().ok_or_else(|| RowError::Corrupt(table.into()))
+    let counts = take().filter(|_| value.is_empty());
+    counts.ok_or_else(|| RowError::Corrupt(table.into()))
 }
 
 /// LEB128: seven bits a byte, least significant first, the high bit says that more follow.
@@ -181,7 +189,9 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
         *bytes = rest;
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some(number);
+            // Only the shortest form of a number is ever written, and 64 bits end in the tenth.
+            let is_shortest = *byte != 0 || shift == 0;
+            return (is_shortest && (shift < 63 || *byte == 1)).then_some(number);
         }
     }
     None

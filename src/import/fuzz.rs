@@ -1,0 +1,38 @@
+//! Entrance for fuzzers: a line of an access log.
+
+use super::batch::{Batch, entry};
+use crate::decode::combined::parse_line;
+use crate::decode::{Format, summarise};
+use crate::fuzzing::Taken;
+use crate::limits;
+use crate::user_agent::{self, AgentCache};
+use crate::window::Minute;
+
+/// A line is refused by a column of it, or the entry made of it is one that the server takes and
+/// counts in the line's minute, under its method and path.
+pub fn combined_line(line: &[u8]) -> Taken {
+    let parsed = match parse_line(line) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            assert!((1..=line.len() + 1).contains(&error.column), "{error}");
+            return false;
+        }
+    };
+    let Ok(json) = entry(&parsed) else {
+        let (path, agent) = (parsed.path.len(), parsed.user_agent.len());
+        assert!(path > limits::PATH_BYTES_MAX || agent > limits::USER_AGENT_BYTES_MAX);
+        return false;
+    };
+    let mut batch = Batch::default();
+    batch.push(&json);
+    let body = batch.take();
+    let summary = summarise(Format::Json, &body, &AgentCache::new());
+    let summary = summary.unwrap_or_else(|error| panic!("{error:?}: {parsed:?}"));
+    let [window] = &summary.windows[..] else { panic!("one minute: {summary:?}") };
+    assert_eq!(Minute::of_unix_seconds(parsed.time.as_second()), Some(window.minute));
+    let (path, agent) = (summary.names.get(window.paths[0].0), window.agents[0].0);
+    let method = parsed.method.to_ascii_uppercase();
+    assert_eq!(path, format!("{method} {}", parsed.path.trim()));
+    assert_eq!(summary.names.get(agent), user_agent::family(&parsed.user_agent));
+    true
+}
