@@ -243,11 +243,11 @@ impl PageIndex {
         entries.filter(is_of).map(|entry| entry.name).collect()
     }
 
-    /// The last group of any claim on this page.
-    pub(super) fn last_group(&self) -> Group {
+    /// The first and the last group of the claims on this page.
+    pub(super) fn groups(&self) -> (Group, Group) {
         let entry = |at: &u32| decode_entry(&self.bytes[*at as usize..], self.id.incarnation);
-        let groups = self.offsets.values().filter_map(entry).map(|entry| entry.group);
-        groups.max().unwrap_or_default()
+        let groups = || self.offsets.values().filter_map(entry).map(|entry| entry.group);
+        (groups().min().unwrap_or_default(), groups().max().unwrap_or_default())
     }
 
     /// Where the next entry goes.

@@ -262,15 +262,25 @@ impl ClaimStore {
         Ok(self.judge(claim)?.is_some())
     }
 
-    /// All keys of groups after this one are held: sweeping begins with the oldest page.
+    /// All keys of groups after this one are held: sweeping goes page by page, oldest first, so
+    /// only the oldest page can be swept in part.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn complete_after(&self) -> DiskResult<Group> {
         let Some(oldest) = self.closed.front() else { return Ok(Group(u64::MAX)) };
         let id = oldest.header.id;
-        let file = self.disk.open(&self.layout.page(id))?;
-        Ok(PageIndex::load(file.as_ref(), id)?.last_group())
+        let path = self.layout.page(id);
+        let index = PageIndex::load(self.disk.open(&path)?.as_ref(), id)?;
+        let (first, last) = index.groups();
+        // One link is the page's own name.
+        let is_whole = self.disk.link_count(&path)? > index.names().count() as u64;
+        Ok(match (is_whole, id) {
+            (false, _) => last,
+            (true, PageId { incarnation: Incarnation(1), number: 0 }) => Group(0),
+            // The page before may have had some of its first group.
+            (true, _) => first,
+        })
     }
 
     /// The oldest life that a page is of.

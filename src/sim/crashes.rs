@@ -12,6 +12,7 @@ use super::script::{Step, batch, random_script, renamed, script};
 use super::world::World;
 use super::{in_case, is_full, number_from, say};
 use crate::entropy::Entropy;
+use crate::journal::ArchiveRetention;
 use crate::testing::SeededEntropy;
 use crate::window::WindowSize;
 
@@ -168,6 +169,10 @@ fn random_crashes_lose_and_repeat_nothing() {
 fn random_case(seed: u64) {
     let chance = SeededEntropy::seeded(seed);
     let mut world = World::new(seed);
+    let is_archived = chance.one_in(4);
+    if is_archived {
+        world.archive = ArchiveRetention::Forever;
+    }
     for crash in 0..1 + chance.below(4) {
         world.partitions = 1 + u16::try_from(chance.below(5)).expect("small");
         if crash > 0 || chance.one_in(8) {
@@ -182,4 +187,7 @@ fn random_case(seed: u64) {
         world = world.after(any_cut(&chance), chance.bits());
     }
     world.must_recover("at the end");
+    if is_archived {
+        world.must_pass_audit();
+    }
 }

@@ -7,6 +7,7 @@ use super::disk::{Cut, SimDisk};
 use super::machine::Machine;
 use super::oracle::{Moment, Oracle, RETENTION};
 use super::script::Step;
+use crate::audit::audit;
 use crate::claim::KeyRetention;
 use crate::clock::Clock;
 use crate::counts::KeyLimits;
@@ -35,6 +36,7 @@ pub(super) struct World {
     pub(super) partitions: u16,
     pub(super) rules: Rules,
     pub(super) repair: bool,
+    pub(super) archive: ArchiveRetention,
     seed: u64,
     /// Uptime of all lives that have ended.
     before: Duration,
@@ -49,6 +51,7 @@ impl World {
             partitions: 2,
             rules: Rules { grace: Duration::from_secs(60), keys: KEYS },
             repair: false,
+            archive: ArchiveRetention::Off,
             seed,
             before: Duration::ZERO,
         }
@@ -93,7 +96,7 @@ impl World {
             retention: Retention { minutes: 90 * DAY, hours: 730 * DAY },
             checkpoint_memory_bytes: 3_000,
             segment_bytes: SEGMENT_BYTES,
-            archive: ArchiveRetention::Off,
+            archive: self.archive,
             store_cache_bytes: 1 << 20,
             until: Group(u64::MAX),
             repair: self.repair,
@@ -182,6 +185,14 @@ impl World {
         super::in_case(context, || {
             self.recovers().unwrap_or_else(|error| panic!("no recovery: {error}"));
         });
+    }
+
+    /// A2, S1: everything counted again out of archive and journal is what the store has, and no
+    /// key that a retry would need is free.
+    pub(super) fn must_pass_audit(&self) {
+        let report = audit(&self.recovery(), &|_, _, _| {}).expect("the disk works");
+        assert_eq!(report.findings, []);
+        assert_eq!(report.at_least, 0, "all of the history is there");
     }
 
     fn recovers(&mut self) -> Result<(), EngineError> {
