@@ -90,11 +90,22 @@ impl Server {
         self.home.path()
     }
 
+    /// The process that runs now.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the server does not run")?.id())
+    }
+
     /// Starts the process and waits until it is ready to serve.
     pub(crate) fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait_until_ready()
+    }
+
+    /// Starts the process and waits until it listens, which is before it is ready.
+    pub(crate) fn launch(&mut self) -> Result<()> {
         if let Some(url) = &self.launch.url {
             self.target.set(url.trim_end_matches('/'));
-            return self.wait_until_ready();
+            return Ok(());
         }
         let mut child = self.command()?.spawn().context("the binary does not start")?;
         let stdout = child.stdout.take().context("the process has no stdout")?;
@@ -111,7 +122,7 @@ impl Server {
             bail!("the server did not say on stdout where it listens");
         };
         self.target.set(&url);
-        self.wait_until_ready()
+        Ok(())
     }
 
     fn command(&self) -> Result<Command> {
@@ -135,7 +146,7 @@ impl Server {
         Ok(command)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let client = Client::new(self.target.clone());
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {

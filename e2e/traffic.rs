@@ -222,7 +222,7 @@ pub(crate) fn pad(body: &mut Vec<u8>, length: usize) -> Result<()> {
 }
 
 /// The next number of the splitmix64 sequence; `state` is the seed.
-fn splitmix64(state: &mut u64) -> u64 {
+pub(crate) fn splitmix64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -4,9 +4,19 @@
 //! sizes: the share that every `cargo test` runs, and with `--full` what the promises are measured
 //! by. The seed is printed first; `--seed` takes the same decisions again.
 
+mod bodies;
+mod figures;
+mod isolation;
+mod overload;
+mod races;
+mod recovery;
+mod wire;
+
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+
+use crate::server::{Launch, Server};
 
 /// One way of tormenting the server.
 pub(crate) struct Case {
@@ -27,6 +37,29 @@ pub(crate) struct Setting {
     pub(crate) full: bool,
 }
 
+impl Setting {
+    /// Starts a server with this configuration, on top of the defaults, takes the steps and ends
+    /// it; an error comes with the last lines that the server wrote.
+    pub(crate) fn on_server<T>(
+        &self,
+        config: &str,
+        steps: impl FnOnce(&mut Server) -> Result<T>,
+    ) -> Result<T> {
+        let (binary, partitions) = (self.binary.clone(), self.partitions);
+        let launch = Launch { binary, partitions, config: toml::from_str(config)?, url: None };
+        let mut server = Server::prepare(launch)?;
+        let ended = server.start().and_then(|()| {
+            let ended = steps(&mut server);
+            // A server that is gone says more than the senders that miss it.
+            server.finish().and(ended)
+        });
+        ended.map_err(|error| {
+            let log = server.last_log_lines().join("\n");
+            anyhow!("{error:#}\nthe last lines of the server's stderr:\n{log}")
+        })
+    }
+}
+
 /// How a case ended, if not by an error.
 pub(crate) enum Ending {
     /// With the figures to report.
@@ -36,4 +69,25 @@ pub(crate) enum Ending {
 }
 
 /// Every case, the quick ones first.
-pub(crate) const CASES: &[Case] = &[];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "recovery",
+        title: "A journal of a million entries is replayed in under 2 s, and says how far it is",
+        run: recovery::run,
+    },
+    Case {
+        name: "races",
+        title: "Of 64 senders of one key exactly one is accepted, whatever they carry",
+        run: races::run,
+    },
+    Case {
+        name: "overload",
+        title: "Ten times the sustainable load: refusals with Retry-After, bounded memory, no loss",
+        run: overload::run,
+    },
+    Case {
+        name: "isolation",
+        title: "One customer at a hundred times the rate of others costs them nothing",
+        run: isolation::run,
+    },
+];
