@@ -250,7 +250,9 @@ fn execute(args: &Args, run: &Run<'_>) -> Result<(), (anyhow::Error, Vec<String>
 
 impl Args {
     fn binary(&self) -> PathBuf {
-        self.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_logmill").into())
+        let given = self.binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_logmill")));
+        // The server runs in a directory of its own.
+        std::path::absolute(given).unwrap_or_else(|_| given.to_owned())
     }
 
     fn wants(&self, run: &str) -> bool {

@@ -118,6 +118,11 @@ impl Server {
         self.launch.partitions = partitions;
     }
 
+    /// The process that runs now.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the server does not run")?.id())
+    }
+
     /// Starts the process and waits until it is ready to serve.
     pub(crate) fn start(&mut self) -> Result<()> {
         if let Some(url) = &self.launch.url {
@@ -125,6 +130,12 @@ impl Server {
             return self.wait_until_ready();
         }
         self.start_with(&[])
+    }
+
+    /// Starts the process and waits until it listens, which is before it is ready.
+    pub(crate) fn launch(&mut self) -> Result<()> {
+        self.spawn(&[])?;
+        self.wait_until_listening()
     }
 
     /// Starts the process with some environment variables and waits until it is ready.
@@ -207,7 +218,7 @@ impl Server {
         Ok(command)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let client = Client::new(self.target.clone());
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {

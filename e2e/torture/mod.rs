@@ -5,19 +5,28 @@
 //! by. The seed is printed first; `--seed` takes the same decisions again.
 
 mod backup;
+mod bodies;
 mod books;
 mod dice;
 mod disk_full;
+mod figures;
 mod fleet;
 mod ground;
+mod isolation;
 mod kill;
+mod overload;
 mod power_cut;
+mod races;
+mod recovery;
 mod term;
 mod volume;
+mod wire;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+
+use crate::server::{Launch, Server};
 
 /// One way of tormenting the server.
 pub(crate) struct Case {
@@ -36,6 +45,29 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
     /// The whole of it, instead of the share that fits `cargo test`.
     pub(crate) full: bool,
+}
+
+impl Setting {
+    /// Starts a server with this configuration, on top of the defaults, takes the steps and ends
+    /// it; an error comes with the last lines that the server wrote.
+    pub(crate) fn on_server<T>(
+        &self,
+        config: &str,
+        steps: impl FnOnce(&mut Server) -> Result<T>,
+    ) -> Result<T> {
+        let (binary, partitions) = (self.binary.clone(), self.partitions);
+        let launch = Launch { binary, partitions, config: toml::from_str(config)?, url: None };
+        let mut server = Server::prepare(launch)?;
+        let ended = server.start().and_then(|()| {
+            let ended = steps(&mut server);
+            // A server that is gone says more than the senders that miss it.
+            server.finish().and(ended)
+        });
+        ended.map_err(|error| {
+            let log = server.last_log_lines().join("\n");
+            anyhow!("{error:#}\nthe last lines of the server's stderr:\n{log}")
+        })
+    }
 }
 
 /// How a case ended, if not by an error.
@@ -72,5 +104,25 @@ pub(crate) const CASES: &[Case] = &[
         name: "kill",
         title: "SIGKILL at any moment loses no acknowledged batch and counts none twice",
         run: kill::run,
+    },
+    Case {
+        name: "recovery",
+        title: "A journal of a million entries is replayed in under 2 s, and says how far it is",
+        run: recovery::run,
+    },
+    Case {
+        name: "races",
+        title: "Of 64 senders of one key exactly one is accepted, whatever they carry",
+        run: races::run,
+    },
+    Case {
+        name: "overload",
+        title: "Ten times the sustainable load: refusals with Retry-After, bounded memory, no loss",
+        run: overload::run,
+    },
+    Case {
+        name: "isolation",
+        title: "One customer at a hundred times the rate of others costs them nothing",
+        run: isolation::run,
     },
 ];
