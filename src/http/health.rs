@@ -27,7 +27,7 @@ pub(super) async fn ready(
 ) -> Result<Response, Problem> {
     // A burst that outruns a checkpoint is refused batch by batch; the server is still the one to
     // send to.
-    let unready = app.status.unready().filter(|unready| *unready != Unready::MemoryFull);
+    let unready = app.unready().filter(|unready| *unready != Unready::MemoryFull);
     let verbose = query.is_some_and(|query| {
         query.split('&').any(|q| matches!(q, "verbose" | "verbose=" | "verbose=true"))
     });

@@ -77,6 +77,12 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
+    /// Why nothing can be accepted. The engine runs a moment before requests can reach it.
+    fn unready(&self) -> Option<Unready> {
+        let unreachable = self.engine.get().is_none().then_some(Unready::Starting);
+        self.status.unready().or(unreachable)
+    }
+
     /// The engine, if it takes batches now.
     fn accepting(&self) -> Result<&Arc<Engine>, Problem> {
         match self.status.unready() {

@@ -3,13 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tower::ServiceExt as _;
 
 use crate::config::{Config, OnDuplicate};
 use crate::disk::{Disk, Layout, RealDisk};
 use crate::error::EngineError;
+use crate::http;
+use crate::status::{Phase, Status};
 
 /// A running service; [`Service::stop`] ends it as SIGTERM would.
 struct Service {
@@ -157,6 +162,21 @@ fn a_repeated_key_is_answered_as_configured() {
     assert_eq!((status, answer), (202, json!({"batchId": "k", "entries": 2, "windows": 2})));
     assert_eq!(service.post("acme", "k", &entries(0, 3)).0, 422);
     service.stop();
+}
+
+/// Whoever is told that the server is ready sends to it.
+#[test]
+fn a_server_that_would_refuse_batches_is_not_ready() {
+    let dir = dir();
+    let config = config(&dir);
+    let status = Arc::new(Status::new(1, super::ceilings(&config)));
+    let app = super::app(&config, &super::recovery(&config, 1, false, &status));
+    // As in the moment between the start of the engine's threads and requests that reach them.
+    status.enter(Phase::Running);
+    let asked = Request::get("/readyz").body(Body::empty()).expect("a request");
+    let answer = http::router(Arc::new(app)).oneshot(asked);
+    let answer = tokio::runtime::Runtime::new().expect("a runtime").block_on(answer);
+    assert_eq!(answer.expect("an answer").status(), 503);
 }
 
 /// L1: what cannot be served says so, and what to do.
