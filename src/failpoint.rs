@@ -47,6 +47,7 @@ failpoints! {
     AfterClaimSync "after-claim-sync" "All claims of a checkpoint are durable.";
     BeforeCommit "before-commit" "A checkpoint's transaction is about to be committed.";
     AfterCommit "after-commit" "It is durable; no worker knows of it.";
+    AfterArchive "after-archive" "A segment that the store holds is archived, and still in the journal.";
     BeforeReclaim "before-reclaim" "A segment that the store holds is about to be taken back.";
     AfterReclaim "after-reclaim" "It is taken back; others of the checkpoint may not be.";
     BeforeReuse "before-reuse" "A spare has the next segment's header, and still its old name.";

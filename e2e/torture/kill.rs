@@ -1,6 +1,8 @@
 //! SIGKILL at random moments, at named failpoints, and while the process recovers from the kill
 //! before.
 //!
+//! At the end everything is counted again out of the archive, and compared.
+//!
 //! The figures tell how many kills hit where. A kill counts as one during recovery only where that
 //! is certain: at a failpoint of recovery alone, or when `/readyz` was not 200 right before it.
 
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::backup::Audits;
 use super::books::{Recipe, Size};
 use super::dice::Dice;
 use super::fleet::{Figures, Fleet};
@@ -46,6 +49,7 @@ const CONFIG: &str = "
 limits.paths_per_window = 1000000
 limits.free_bytes = '1MiB'
 idempotency.max_keys = 6000
+archive.retention = 'forever'
 ";
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
@@ -83,7 +87,10 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         fleets.iter().try_for_each(|fleet| fleet.check_all(&client))?;
         supervisor.server.finish()?;
         supervisor.ensure_thorough(setting.full)?;
-        Ok(Ending::Passed(format!("{}; {figures}{}", supervisor.tell_kills(), supervisor.tell())))
+        let mut audits = Audits::default();
+        audits.audit(setting, supervisor.server.data_dir())?;
+        let (kills, points) = (supervisor.tell_kills(), supervisor.tell());
+        Ok(Ending::Passed(format!("{kills}; {figures}; {audits}{points}")))
     })
 }
 

@@ -182,6 +182,9 @@ impl SegmentKeeper {
             tracing::warn!(%error, source = %error.source, "no room to archive a segment");
             return Ok(false);
         }
+        if self.archive.is_some() {
+            failpoint::reach(Failpoint::AfterArchive);
+        }
         self.waiting.remove(&segment);
         failpoint::reach(Failpoint::BeforeReclaim);
         let path = self.layout.segment(segment.sequence);
