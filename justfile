@@ -27,6 +27,14 @@ sim seed="":
 sim-full:
     LOGMILL_SIM_FULL=1 LOGMILL_SIM_CASES=100000 cargo test --locked --release --lib -- sim::
 
+# 2,000 SIGKILLs, at failpoints too, and 200 SIGTERMs; `--seed N` takes the same decisions again
+kill-full *flags:
+    cargo test --release --locked --features failpoints --test e2e -- --exact torture/kill torture/term --full "$@"
+
+# 200 power cuts and 80 full or read-only disks; needs root for file systems of its own
+power-cut *flags:
+    cargo test --release --locked --features failpoints --test e2e -- --exact torture/power-cut torture/disk-full --full "$@"
+
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:
     cargo run --release --locked -- serve "$@"
