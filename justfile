@@ -36,18 +36,17 @@ fuzz target seconds="60":
     cargo +nightly fuzz run --sanitizer none "$1" "target/fuzz-corpus/$1" "fuzz/corpus/$1" \
         -- -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -max_len=16384
 
-# Torture cases whose name contains NAME in their full size, against a build with failpoints
-torture *name:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    cargo build --release --locked --features failpoints --target-dir target/failpoints
-    cargo test --release --locked --test e2e -- "${1:-torture/}" --full --binary target/failpoints/release/logmill "${@:2}"
+# 2,000 SIGKILLs, at failpoints too, and 200 SIGTERMs; `--seed N` takes the same decisions again
+kill-full *flags:
+    cargo test --release --locked --features failpoints --test e2e -- --exact torture/kill torture/term --full "$@"
 
-# 2,000 kills of the real binary, a fifth of them while it recovers
-kill-full: (torture "torture/kill")
+# 200 power cuts and 80 full or read-only disks; needs root for file systems of its own
+power-cut *flags:
+    cargo test --release --locked --features failpoints --test e2e -- --exact torture/power-cut torture/disk-full --full "$@"
 
-# 200 power cuts of a file system under the real binary; needs root
-power-cut: (torture "torture/power-cut")
+# Torture cases whose name contains NAME in their full size: races, overload, hostile, …
+torture *flags:
+    cargo test --release --locked --test e2e -- --full "$@"
 
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:

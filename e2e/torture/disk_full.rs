@@ -33,7 +33,7 @@ limits.free_bytes = '8MiB'
 ";
 /// The longest a server works before its disk fails, and goes on with a full one.
 const LIFE: Duration = Duration::from_millis(500);
-const FULL: Duration = Duration::from_secs(3);
+const FULL: Duration = Duration::from_secs(2);
 /// Until a server has noticed that its disk is full, or that it has space again.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until a server has ended that cannot write.

@@ -63,7 +63,7 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
             dice: Dice::new(setting.seed, u64::MAX),
             points: failpoints(&setting.binary)?
                 .into_iter()
-                .map(|name| (name, Point { aimed: 0, hits: 0, reach: 4 }))
+                .map(|name| (name, Point { aimed: 0, hits: 0, reach: 2 }))
                 .collect(),
             server,
             starting: Duration::from_millis(50),
@@ -146,7 +146,9 @@ impl Supervisor<'_> {
                 }
                 let surge = [Size::Small, Size::Small, Size::Small, Size::Padded];
                 fleet.surge(*self.dice.pick(&surge));
-                let pace = if self.dice.percent(70) { Pace::Busy } else { Pace::Lazy };
+                // Many failpoints are in checkpoints.
+                let lazy = if matches!(aim, Aim::Failpoint(..)) { 10 } else { 40 };
+                let pace = if self.dice.percent(lazy) { Pace::Lazy } else { Pace::Busy };
                 self.live(fleet, &aim, pace, check.then_some(&client))?;
             }
             self.server.start()
@@ -163,7 +165,7 @@ impl Supervisor<'_> {
         if behind && self.dice.percent(70) {
             return Aim::Recovery(self.dice.time(Duration::ZERO, self.starting));
         }
-        if self.points.is_empty() || self.dice.percent(30) {
+        if self.points.is_empty() || self.dice.percent(20) {
             return Aim::Moment(self.dice.time(Duration::ZERO, LIFE));
         }
         let fewest = self.points.values().map(|point| point.aimed).min().unwrap_or_default();
