@@ -36,6 +36,10 @@ fuzz target seconds="60":
     cargo +nightly fuzz run --sanitizer none "$1" "target/fuzz-corpus/$1" "fuzz/corpus/$1" \
         -- -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -max_len=16384
 
+# Takes away one rule of the engine at a time: tests must go red; NAME is part of a mutant's name
+mutants *name:
+    cargo run --locked --example mutants -- "$@"
+
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:
     cargo run --release --locked -- serve "$@"
