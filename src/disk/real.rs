@@ -5,6 +5,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one owner of the machine's files")]
 
+#[cfg(test)]
+mod syscalls;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
