@@ -48,6 +48,11 @@ impl<'a> Claim<'a> {
         Self { customer, key, digest, receipt, name: name_of(customer, key) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> u128 {
+        self.name
+    }
+
     fn bytes(&self) -> usize {
         ENTRY_HEADER_BYTES + self.customer.len() + self.key.len()
     }
