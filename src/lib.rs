@@ -57,6 +57,8 @@ pub mod http;
 pub mod ids;
 pub mod import;
 pub mod insight;
+#[cfg(test)]
+mod isolation;
 pub mod journal;
 pub mod limits;
 pub mod names;

@@ -49,8 +49,8 @@ impl<'a> Claim<'a> {
     }
 
     /// The number that its file name is made of.
-    #[must_use]
-    pub fn name(&self) -> u128 {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> u128 {
         self.name
     }
 

@@ -49,8 +49,8 @@ pub fn headers(lines: &[u8]) -> Taken {
     taken
 }
 
-/// Ids of any text.
-fn ids(text: &str) {
+/// T1: ids are taken out of any text exactly as the documentation says.
+pub(crate) fn ids(text: &str) {
     assert_eq!(CustomerId::new(text).is_ok(), is_customer_id(text), "{text:?}");
     let key = IdempotencyKey::from_header(text);
     assert_eq!(key.as_ref().ok().map(IdempotencyKey::as_str), key_in(text).as_deref(), "{text:?}");

@@ -1,5 +1,7 @@
 //! The whole service in one process, on a port of its own, asked by HTTP.
 
+mod isolation;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
