@@ -80,7 +80,7 @@ impl Books {
                 let path = format!("/{id}");
                 let requests = 1 + chance.below(4);
                 let entries: Vec<_> = (0..requests).map(|_| (minute, path.as_str())).collect();
-                delta.add(id, &summary(&batch(&entries)), 0, false, KEYS);
+                delta.add(id, &summary(&batch(&entries)), 0, Group(1), false, KEYS);
                 *self.counted.entry((id.clone(), minute)).or_default() += requests;
             }
         }
