@@ -43,8 +43,8 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "failpoints")]
         (Command::Failpoints, Ok(_)) => {
-            let names = logmill::failpoint::Failpoint::ALL.iter().map(|point| point.name());
-            names.map(|name| writeln!(out, "{name}")).collect::<io::Result<_>>().map(|()| Exit::Ok)
+            let mut points = logmill::failpoint::Failpoint::ALL.iter();
+            points.try_for_each(|point| writeln!(out, "{}", point.name())).map(|()| Exit::Ok)
         }
     };
     exit.unwrap_or(Exit::Findings).into()

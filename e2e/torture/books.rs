@@ -219,7 +219,7 @@ impl Recipe {
     pub(super) fn compare(
         &self,
         client: &Client,
-        counted: impl Iterator<Item = (BatchId, Size)> + Clone,
+        counted: &(impl Iterator<Item = (BatchId, Size)> + Clone),
     ) -> Result<()> {
         for (size, seconds) in [("minute", MINUTE), ("hour", HOUR), ("day", DAY)] {
             let mut windows = self.windows(counted.clone(), seconds);

@@ -26,9 +26,13 @@ impl Dice {
         self.below(100) < percent
     }
 
+    /// The index of one of so many items.
+    pub(super) fn index(&mut self, items: usize) -> usize {
+        usize::try_from(self.below(items as u64)).expect("an index fits")
+    }
+
     pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        let index = usize::try_from(self.below(items.len() as u64)).expect("an index fits");
-        &items[index]
+        &items[self.index(items.len())]
     }
 
     /// Any length from `from` to `to`.

@@ -3,6 +3,7 @@
 //!
 //! A process that ends is started again, as a supervisor does; it must have said why, with a hint.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::{Ending, Setting};
 use crate::client::{Answer, Client};
 use crate::scenario::Signal;
 use crate::server::Server;
+use crate::traffic::Batch;
 
 /// Rounds, each of every [`Fault`] once.
 const ROUNDS: u64 = 1;
@@ -118,7 +120,8 @@ impl Test<'_> {
         thread::sleep(self.dice.time(Duration::ZERO, LIFE));
         match fault {
             Fault::BelowReserve => {
-                self.fill(self.dice.clone().below(RESERVE_BYTES / 2))?;
+                let left = self.dice.below(RESERVE_BYTES / 2);
+                self.fill(left)?;
                 self.ensure_red(client)?;
                 ensure!(self.server.ended()?.is_none(), "the server ended; it had space to wait");
                 // What is counted can be asked for all the same.
@@ -174,14 +177,23 @@ impl Test<'_> {
     }
 
     /// Waits until `/readyz` is red for lack of space and batches are refused for it.
-    fn ensure_red(&mut self, client: &Client) -> Result<()> {
+    fn ensure_red(&self, client: &Client) -> Result<()> {
+        let probe = Batch {
+            customer: "probe".to_owned(),
+            key: "probe".to_owned(),
+            body: b"[]".to_vec(),
+            encoding: None,
+            entries: 0,
+            minutes: BTreeSet::new(),
+        };
         let since = Instant::now();
         loop {
-            let ready = client.get("/readyz", None, &[])?;
-            if ready.status == 503 && is_for_space(&ready) {
+            let answers =
+                [client.get("/readyz", None, &[]), client.post(&probe).context("sending a batch")];
+            if answers.iter().all(|answer| answer.as_ref().is_ok_and(is_for_space)) {
                 return Ok(());
             }
-            ensure!(since.elapsed() < NOTICE_TIMEOUT, "the disk is full, and /readyz {ready}");
+            ensure!(since.elapsed() < NOTICE_TIMEOUT, "the disk is full, and yet: {answers:?}");
             thread::sleep(POLL);
         }
     }
@@ -257,8 +269,10 @@ impl Test<'_> {
     }
 }
 
-/// Whether a refusal names the lack of space as its reason.
+/// Whether it is a refusal for lack of space, with a reason and a time to try again.
 fn is_for_space(answer: &Answer) -> bool {
-    answer.retry_after
-        && ["limits.free_bytes", "waits for space"].iter().any(|text| answer.body.contains(text))
+    let has_reason =
+        ["limits.free_bytes", "waits for space"].iter().any(|text| answer.body.contains(text));
+    let has_type = answer.body.contains("/problems/disk-full");
+    answer.status == 503 && answer.retry_after && has_type && has_reason
 }

@@ -128,7 +128,7 @@ impl Fleet {
         let mut errors: Vec<_> = shipped.into_iter().filter_map(Result::err).collect();
         errors.extend(supervised.err());
         // The first failure made the others stop.
-        errors.sort_by_key(|error| error.is::<Stopped>());
+        errors.sort_by_key(anyhow::Error::is::<Stopped>);
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -182,7 +182,7 @@ impl Fleet {
             if recent.is_empty() || dealt >= REPEATS_PERCENT + CONTRADICTIONS_PERCENT {
                 self.ship_next(shipper, &client, &mut dice)?;
             } else {
-                let number = recent.start + dice.below(recent.len() as u64) as usize;
+                let number = recent.start + dice.index(recent.len());
                 let id = BatchId { shipper, number };
                 if dealt < REPEATS_PERCENT {
                     self.repeat(id, &client, &mut dice)?;
@@ -308,7 +308,7 @@ impl Paused<'_> {
             );
         }
         let sized = counted.iter().map(|id| (*id, sizes[id.shipper][id.number]));
-        recipe.compare(client, sized).context("some are not counted exactly once")?;
+        recipe.compare(client, &sized).context("some are not counted exactly once")?;
         Ok(counted)
     }
 }

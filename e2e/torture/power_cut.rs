@@ -171,7 +171,8 @@ impl Test<'_> {
         self.server.kill()?;
         let paused = fleet.pause();
         self.volume.unmount()?;
-        self.volume.mount(*self.dice.pick(MOUNTS))?;
+        let options = self.dice.pick(MOUNTS);
+        self.volume.mount(options)?;
         self.start().context("after the cut")?;
         let counted = paused.check(client).context("after the cut")?;
         let target = self.server.target().clone();
