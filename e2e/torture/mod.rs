@@ -6,6 +6,7 @@
 
 mod bodies;
 mod figures;
+mod hostile;
 mod isolation;
 mod overload;
 mod races;
@@ -17,6 +18,9 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 
 use crate::server::{Launch, Server};
+
+/// Lines of the server's log that a failure shows.
+const LOG_LINES: usize = 5;
 
 /// One way of tormenting the server.
 pub(crate) struct Case {
@@ -54,7 +58,8 @@ impl Setting {
             server.finish().and(ended)
         });
         ended.map_err(|error| {
-            let log = server.last_log_lines().join("\n");
+            let log = server.last_log_lines();
+            let log = log[log.len().saturating_sub(LOG_LINES)..].join("\n");
             anyhow!("{error:#}\nthe last lines of the server's stderr:\n{log}")
         })
     }
@@ -89,5 +94,10 @@ pub(crate) const CASES: &[Case] = &[
         name: "isolation",
         title: "One customer at a hundred times the rate of others costs them nothing",
         run: isolation::run,
+    },
+    Case {
+        name: "hostile/connections",
+        title: "Connections that dawdle, vanish or talk nonsense cost others nothing",
+        run: hostile::connections::run,
     },
 ];
