@@ -106,6 +106,8 @@ pub const TOP_KEYS_MAX: usize = 1_000_000;
 pub const QUERIES_RUNNING_MAX: usize = 4;
 /// Queries waiting to run; a further one answers 503.
 pub const QUERIES_WAITING_MAX: usize = 256;
+/// KiB of answers to queries that clients have not read yet; a further one answers 503.
+pub const ANSWERS_UNREAD_KIB_MAX: usize = 128 * 1024;
 /// How long a query may wait for its turn, or for a busy worker.
 pub const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Closed hours and days rebuilt by one checkpoint; the rest wait for the next.

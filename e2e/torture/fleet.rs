@@ -330,7 +330,7 @@ impl Fleet {
             size.map(|size| (*id, *size)).with_context(|| format!("{id:?} was never sent"))
         });
         let sized = sized.collect::<Result<Vec<_>>>()?;
-        self.recipe.compare(client, sized.into_iter()).context("not counted exactly once")?;
+        self.recipe.compare(client, &sized.into_iter()).context("not counted exactly once")?;
         Ok(counted)
     }
 

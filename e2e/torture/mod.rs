@@ -12,6 +12,7 @@ mod disk_full;
 mod figures;
 mod fleet;
 mod ground;
+mod hostile;
 mod isolation;
 mod kill;
 mod overload;
@@ -27,6 +28,9 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 
 use crate::server::{Launch, Server};
+
+/// Lines of the server's log that a failure shows.
+const LOG_LINES: usize = 5;
 
 /// One way of tormenting the server.
 pub(crate) struct Case {
@@ -64,7 +68,8 @@ impl Setting {
             server.finish().and(ended)
         });
         ended.map_err(|error| {
-            let log = server.last_log_lines().join("\n");
+            let log = server.last_log_lines();
+            let log = log[log.len().saturating_sub(LOG_LINES)..].join("\n");
             anyhow!("{error:#}\nthe last lines of the server's stderr:\n{log}")
         })
     }
@@ -124,5 +129,10 @@ pub(crate) const CASES: &[Case] = &[
         name: "isolation",
         title: "One customer at a hundred times the rate of others costs them nothing",
         run: isolation::run,
+    },
+    Case {
+        name: "hostile/connections",
+        title: "Connections that dawdle, vanish or talk nonsense cost others nothing",
+        run: hostile::connections::run,
     },
 ];

@@ -32,7 +32,7 @@ const BODIES: u64 = 16;
 /// Every how manieth accepted batch is sent once more.
 const REPEAT_EVERY: u64 = 16;
 /// The most that the server may ever have resident, under its default configuration.
-const MEMORY_MAX_MIB: u64 = 768;
+const MEMORY_MAX_MIB: u64 = 512;
 /// How long the server may take to be as before.
 const CALM_AFTER: Duration = Duration::from_secs(30);
 /// What a normal sender may have to wait longer than before the load.

@@ -13,7 +13,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -34,6 +33,8 @@ use crate::window::{Minute, Span, WindowSize, is_late};
 pub struct Turns {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// KiB of answers that have not been read yet.
+    unread: Arc<Semaphore>,
 }
 
 /// A query's turn; over when it is dropped.
@@ -42,7 +43,11 @@ type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 impl Turns {
     pub(super) fn new(running: usize, waiting: usize) -> Self {
         let semaphore = |places| Arc::new(Semaphore::new(places));
-        Self { running: semaphore(running), waiting: semaphore(running + waiting) }
+        Self {
+            running: semaphore(running),
+            waiting: semaphore(running + waiting),
+            unread: semaphore(limits::ANSWERS_UNREAD_KIB_MAX),
+        }
     }
 
     async fn take(&self) -> Result<Turn, Problem> {
@@ -52,6 +57,16 @@ impl Turns {
         let turn = tokio::time::timeout(limits::QUERY_WAIT_MAX, turn).await;
         let turn = turn.ok().and_then(Result::ok).ok_or_else(full)?;
         Ok((place, turn))
+    }
+
+    /// Room for an answer until it has been read: who does not read must not fill the memory.
+    fn room_for(&self, json: &[u8]) -> Result<OwnedSemaphorePermit, Problem> {
+        // The longest answer is longer than any bound that suits the usual ones.
+        let kib = (json.len() / 1024).min(limits::ANSWERS_UNREAD_KIB_MAX);
+        let kib = u32::try_from(kib).expect("the bound fits");
+        Arc::clone(&self.unread).try_acquire_many_owned(kib).map_err(|_| {
+            Problem::new(Type::Overloaded, "too many answers wait to be read; try again")
+        })
     }
 }
 
@@ -67,7 +82,10 @@ where
         // work; its turn is over when that is (L1).
         let work = move || {
             let (place, turn) = turn;
-            let answer = work(&shared).map(|json| Answer { json: json.into(), _place: place });
+            let answer = work(&shared).and_then(|json| {
+                let room = shared.queries.room_for(&json)?;
+                Ok(Answer { json, taken: 0, _place: place, _room: room })
+            });
             drop(turn);
             answer
         };
@@ -85,11 +103,18 @@ where
     result.map(|answer| (content_type, Body::new(answer)).into_response())
 }
 
-/// An answer keeps its place in the queue until it has been read: slow readers do not pile up (L1).
+/// An answer keeps its place and its room until the client has read it but for the last
+/// [`CHUNK_BYTES`]: slow readers do not pile up (L1).
 struct Answer {
-    json: Full<Bytes>,
+    json: Vec<u8>,
+    /// Bytes that the connection has taken.
+    taken: usize,
     _place: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
 }
+
+/// What the connection takes at once. Handed over whole, a long answer would be out of sight.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 impl HttpBody for Answer {
     type Data = Bytes;
@@ -97,17 +122,25 @@ impl HttpBody for Answer {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.json).poll_frame(context)
+        let Self { json, taken, .. } = &mut *self;
+        let rest = &json[*taken..];
+        if rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        // A copy: a part of the answer that is still to be written must not keep all of it.
+        let chunk = Bytes::copy_from_slice(&rest[..rest.len().min(CHUNK_BYTES)]);
+        *taken += chunk.len();
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.json.is_end_stream()
+        self.taken == self.json.len()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.json.size_hint()
+        SizeHint::with_exact((self.json.len() - self.taken) as u64)
     }
 }
 
@@ -359,4 +392,39 @@ struct TopJson<'a> {
 struct TopRow<'a> {
     key: &'a str,
     requests: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// L1: an answer takes room until its last part is on its way, however many parts those are.
+    #[tokio::test]
+    async fn unread_answers_take_room() {
+        let turns = Turns::new(1, 1);
+        let json = vec![b'x'; limits::ANSWERS_UNREAD_KIB_MAX * 1024 - CHUNK_BYTES / 2];
+        let (place, _turn) = turns.take().await.expect("nobody else asks");
+        let room = turns.room_for(&json).expect("nothing else is unread");
+        let mut answer = Answer { json, taken: 0, _place: place, _room: room };
+        let mut left = answer.json.len();
+        while left > 0 {
+            assert!(turns.room_for(&[0; 64 * 1024]).is_err(), "{left} bytes are still unread");
+            assert_eq!(answer.size_hint().exact(), Some(left as u64));
+            let chunk = answer.frame().await.expect("more to come").expect("infallible");
+            let chunk = chunk.into_data().expect("data");
+            assert!(chunk.len() <= CHUNK_BYTES);
+            left -= chunk.len();
+        }
+        assert!(answer.is_end_stream());
+        drop(answer);
+        assert!(turns.room_for(&[0; 64 * 1024]).is_ok(), "it has been read");
+    }
+
+    #[test]
+    fn the_longest_answer_fits() {
+        let longest = vec![b'x'; (limits::ANSWERS_UNREAD_KIB_MAX + 1) * 1024];
+        assert!(Turns::new(1, 1).room_for(&longest).is_ok());
+    }
 }

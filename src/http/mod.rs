@@ -10,6 +10,7 @@ mod logs;
 mod observe;
 pub mod problem;
 mod server;
+mod stall;
 mod unread;
 
 use std::sync::{Arc, OnceLock};

@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::stall::Impatient;
 use crate::limits;
 use crate::telemetry::metrics;
 
@@ -21,7 +22,8 @@ pub struct ServerSettings {
     /// Open connections. Some further ones are served too, but in a hurry: see
     /// [`limits::HURRIED_CONNECTIONS_MAX`].
     pub connections: usize,
-    /// How long the head of a request may take to arrive, and a connection may be idle.
+    /// How long the head of a request may take to arrive, a connection may be idle, and a client
+    /// may take to read on.
     pub header_timeout: Duration,
 }
 
@@ -37,11 +39,12 @@ pub async fn serve(
     let hurried = Arc::new(Semaphore::new(limits::HURRIED_CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
-    let http = connection_builder(settings.header_timeout, true);
-    let hurried_http = connection_builder(limits::HURRIED_HEADER_TIME_MAX, false);
+    let http = (connection_builder(settings.header_timeout, true), settings.header_timeout);
+    let hurry = limits::HURRIED_HEADER_TIME_MAX;
+    let hurried_http = (connection_builder(hurry, false), hurry);
     loop {
         let accept = async {
-            let (slot, http) = match Arc::clone(&slots).try_acquire_owned() {
+            let (slot, (http, patience)) = match Arc::clone(&slots).try_acquire_owned() {
                 Ok(slot) => (slot, &http),
                 // Idle connections must not keep health checks and senders out.
                 Err(_) => (
@@ -49,9 +52,9 @@ pub async fn serve(
                     &hurried_http,
                 ),
             };
-            (listener.accept().await, slot, http)
+            (listener.accept().await, slot, http, *patience)
         };
-        let (accepted, slot, http) = tokio::select! {
+        let (accepted, slot, http, patience) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
@@ -67,7 +70,8 @@ pub async fn serve(
         // Small answers must not wait for the client's acknowledgement of earlier ones.
         stream.set_nodelay(true).ok();
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Impatient::new(stream, patience));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             metrics::connections(1.0);
             if let Err(error) = connection.await {
