@@ -268,7 +268,7 @@ fn run(disk: &SimDisk, left_out: LeftOut) {
         workers.push(sender);
         let mut worker = PartitionWorker::new(PartitionId(partition), Epoch(0));
         threads.push(thread::spawn(move || {
-            for message in inbox.iter() {
+            while let Ok(message) = inbox.recv() {
                 worker.step(message);
             }
         }));
