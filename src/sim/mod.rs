@@ -10,6 +10,7 @@
 
 mod cached;
 mod crashes;
+mod damage;
 pub(crate) mod disk;
 pub(crate) mod fault;
 mod handover;

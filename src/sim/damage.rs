@@ -1,0 +1,209 @@
+//! Bytes that the disk has changed: a bit is turned, a sector zeroed, a file cut short.
+//!
+//! Whatever it hits, a start refuses it, a query says so, an audit finds it, or it does no harm.
+//! What a query answers without a word and wrongly, or a key that is free again, an audit must
+//! find. No panic gets out, the same directory ends the same way twice, and `--repair` starts,
+//! says what it gave up, and counts nothing twice.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::disk::{Cut, SimDisk};
+use super::machine::{Batch, Machine};
+use super::script::{Step, batch};
+use super::world::World;
+use super::{in_case, is_full, number_from, say};
+use crate::audit::audit;
+use crate::counts::TimedCounts;
+use crate::disk::{Disk, Layout};
+use crate::error::EngineError;
+use crate::journal::ArchiveRetention;
+use crate::sequencer::Outcome;
+use crate::testing::SeededEntropy;
+use crate::window::WindowSize;
+
+const SIZES: [WindowSize; 3] = [WindowSize::Minute, WindowSize::Hour, WindowSize::Day];
+const CUSTOMERS: [&str; 3] = ["c0", "c1", "c2"];
+
+/// What becomes of a damaged directory, from the best to the worst that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Harmless,
+    RefusedAtOpen,
+    FoundByQuery,
+    FoundByAuditOnly,
+}
+
+/// A directory before anything happens to it, and what is right about it.
+struct Truth {
+    world: World,
+    sent: Vec<Batch>,
+    windows: Vec<Vec<TimedCounts>>,
+}
+
+/// Archived, checkpointed, rolled up, and some more in the journal if the process was killed.
+fn truth(seed: u64, killed: bool) -> Truth {
+    let mut world = World::new(seed);
+    world.archive = ArchiveRetention::Forever;
+    let many = |from: u64, count: u64| -> Vec<Batch> {
+        (from..from + count).map(|key| batch(key % 3, key, 1 + key % 4)).collect()
+    };
+    let rounds = [many(0, 9), many(9, 12), many(21, 7), many(28, 9)];
+    let machine = world.boot().expect("an empty disk");
+    let mut steps = Vec::new();
+    for (round, batches) in rounds.iter().enumerate() {
+        steps.extend(batches.chunks(3).map(|group| Step::Group(group.to_vec())));
+        if round < 3 || !killed {
+            steps.push(Step::Checkpoint);
+        }
+    }
+    world.run(&machine, &steps).expect("a disk that works");
+    let windows = all_windows(&machine).expect("readable");
+    drop(machine);
+    let world = world.after(Cut::Kill, seed);
+    Truth { world, sent: rounds.concat(), windows }
+}
+
+fn all_windows(machine: &Machine) -> Result<Vec<Vec<TimedCounts>>, EngineError> {
+    let each = CUSTOMERS.iter().flat_map(|customer| SIZES.map(|size| (customer, size)));
+    each.map(|(customer, size)| machine.windows(customer, size)).collect()
+}
+
+/// Every file whose bytes mean something.
+fn files_of(disk: &SimDisk) -> Vec<PathBuf> {
+    let layout = Layout::new("data");
+    let mut files = vec![layout.store()];
+    for dir in [layout.journal(), layout.pages(), layout.archive()] {
+        let names = disk.list(&dir).expect("it is there");
+        files.extend(names.into_iter().map(|name| dir.join(name)));
+    }
+    files
+}
+
+fn kind_of(path: &Path) -> &'static str {
+    let text = path.to_string_lossy();
+    let kinds = [(".zst", "archive"), (".segment", "journal"), (".page", "claim page")];
+    let found = kinds.iter().find(|(part, _)| text.ends_with(part));
+    found.map_or("store", |(_, kind)| kind)
+}
+
+/// Changes a file: mostly a bit somewhere in what is not zero.
+fn damage(disk: &SimDisk, path: &Path, chance: &SeededEntropy) -> String {
+    let file = disk.open(path).expect("it is there");
+    let len = file.len().expect("readable");
+    let mut bytes = vec![0; usize::try_from(len).expect("small")];
+    file.read_at(0, &mut bytes).expect("readable");
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let some = |from: usize| usize::try_from(chance.below(from as u64)).expect("small");
+    let at = if used.is_empty() || chance.one_in(8) {
+        some(bytes.len())
+    } else {
+        used[some(used.len())]
+    };
+    let what = match chance.below(10) {
+        0 => {
+            file.set_len(at as u64).expect("cut");
+            format!("cut at {at}")
+        }
+        1 => {
+            let (from, to) = (at / 512 * 512, (at / 512 * 512 + 512).min(bytes.len()));
+            file.write_at(from as u64, &vec![0; to - from]).expect("written");
+            format!("zeros from {from} to {to}")
+        }
+        bit => {
+            let turned = bytes[at] ^ (1 << (bit % 8));
+            file.write_at(at as u64, &[turned]).expect("written");
+            format!("bit {} of byte {at}", bit % 8)
+        }
+    };
+    file.sync_data().expect("synced");
+    format!("{}: {what}", path.display())
+}
+
+/// Runs something that must not panic, whatever the bytes say.
+fn without_panic<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| panic!("{what} panicked"))
+}
+
+/// What a start and all queries make of a world.
+fn look(truth: &Truth, mut world: World) -> (Fate, Option<EngineError>) {
+    let machine = match without_panic("a start", || world.boot()) {
+        Ok(machine) => machine,
+        Err(error) => return (Fate::RefusedAtOpen, Some(error)),
+    };
+    match without_panic("a query", || all_windows(&machine)) {
+        Err(error) => return (Fate::FoundByQuery, Some(error)),
+        Ok(windows) if windows != truth.windows => return (Fate::FoundByAuditOnly, None),
+        Ok(_) => {}
+    }
+    for batch in &truth.sent {
+        match without_panic("a batch", || machine.group(std::slice::from_ref(batch))) {
+            Ok(outcomes) if matches!(outcomes[..], [Outcome::Duplicate(_)]) => {}
+            Ok(_) => return (Fate::FoundByAuditOnly, None),
+            Err(error) => return (Fate::FoundByQuery, Some(error)),
+        }
+    }
+    (Fate::Harmless, None)
+}
+
+/// With `--repair`: it starts or says why not, counts no batch twice, and takes what is lost anew.
+fn must_be_repaired(truth: &Truth, mut world: World) {
+    world.repair = true;
+    let machine = match without_panic("a repair", || world.boot()) {
+        Ok(machine) => machine,
+        // Nothing can be made of a store that is not one.
+        Err(error) => return assert!(!error.hint().is_empty()),
+    };
+    for batch in &truth.sent {
+        without_panic("a batch", || machine.group(std::slice::from_ref(batch)))
+            .expect("what was repaired works");
+    }
+    let Ok(windows) = all_windows(&machine) else { return };
+    let total = |windows: &[Vec<TimedCounts>]| -> u64 {
+        windows.iter().flatten().map(|(_, window)| window.totals.requests).sum()
+    };
+    assert!(total(&windows) <= total(&truth.windows), "A2: a repair counts nothing twice");
+}
+
+fn damaged_case(truth: &Truth, seed: u64, fates: &mut BTreeMap<(&'static str, Fate), usize>) {
+    let chance = SeededEntropy::seeded(seed);
+    let world = truth.world.fork();
+    let files = files_of(&world.disk);
+    let file = &files[usize::try_from(chance.below(files.len() as u64)).expect("small")];
+    let what = damage(&world.disk, file, &chance);
+    in_case(&format!("LOGMILL_SIM_SEED={seed}, {what}"), || {
+        let (fate, error) = look(truth, world.fork());
+        if let Some(error) = &error {
+            assert!(!error.to_string().is_empty() && !error.hint().is_empty());
+            let (again, _) = look(truth, world.fork());
+            assert_eq!(again, fate, "the same directory ends in the same way");
+        }
+        let report = without_panic("an audit", || audit(&world.recovery(), &|_, _, _| {}));
+        let is_found = report.is_err() || report.is_ok_and(|report| report.found > 0);
+        assert!(is_found || fate != Fate::FoundByAuditOnly, "nobody sees it");
+        *fates.entry((kind_of(file), fate)).or_default() += 1;
+        if fate == Fate::RefusedAtOpen {
+            must_be_repaired(truth, world.fork());
+        }
+    });
+}
+
+/// S1, A2: a changed byte is refused, told, found, or does no harm; wherever it is.
+#[test]
+fn damage_is_never_believed_for_good() {
+    let seeds = match number_from("LOGMILL_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..if is_full() { 10_000 } else { 150 },
+    };
+    let truths = [truth(1, true), truth(2, false)];
+    let mut fates = BTreeMap::new();
+    for seed in seeds {
+        damaged_case(&truths[usize::from(seed % 2 == 1)], seed, &mut fates);
+    }
+    for ((kind, fate), count) in &fates {
+        say(&format!("damage to {kind}: {fate:?} {count}"));
+    }
+    let seen = |fate| fates.keys().any(|(_, seen)| *seen == fate);
+    assert!(number_from("LOGMILL_SIM_SEED").is_some() || seen(Fate::RefusedAtOpen));
+}
