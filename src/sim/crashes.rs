@@ -5,10 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::disk::{Cut, SimDisk};
+use super::disk::Cut;
 use super::fault::Op;
 use super::machine::Machine;
-use super::oracle::Moment;
 use super::script::{Step, batch, random_script, renamed, script};
 use super::world::World;
 use super::{in_case, is_full, number_from, say};

@@ -11,6 +11,7 @@ mod cached;
 mod crashes;
 pub(crate) mod disk;
 pub(crate) mod fault;
+mod faults;
 pub(crate) mod machine;
 mod oracle;
 mod script;
