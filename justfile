@@ -21,7 +21,7 @@ e2e *name:
 
 # The engine on a simulated disk: `just sim` many random cases, `just sim SEED` one of them again
 sim seed="":
-    LOGMILL_SIM_SEED={{trim_start_match(seed, "SEED=")}} LOGMILL_SIM_CASES=5000 cargo test --locked --lib -- sim::crashes::random
+    LOGMILL_SIM_SEED={{trim_start_match(seed, "SEED=")}} LOGMILL_SIM_CASES=5000 cargo test --locked --lib -- --nocapture sim::crashes::random
 
 # Every crash point with every second one in the recovery after it; takes long
 sim-full:

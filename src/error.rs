@@ -35,7 +35,7 @@ pub enum EngineError {
     Store(#[from] StoreError),
     /// The file system cannot decide a race.
     #[error(transparent)]
-    Probe(#[from] ProbeError),
+    Probe(ProbeError),
     /// Another process runs on the data directory.
     #[error("another logmill runs on {}", path.display())]
     InUse {
@@ -82,6 +82,15 @@ pub enum EngineError {
         /// What the operating system said.
         source: std::io::Error,
     },
+}
+
+impl From<ProbeError> for EngineError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Disk(error) => Self::Disk(error),
+            error => Self::Probe(error),
+        }
+    }
 }
 
 fn list(damage: &[Damage]) -> String {

@@ -233,7 +233,7 @@ impl Recovery {
     /// Makes the names durable that lead to the data directory: whoever made them may have been
     /// killed before it did.
     fn sync_above(&self) -> Result<(), EngineError> {
-        for above in self.layout.root().ancestors().skip(1) {
+        for above in self.layout.above() {
             match self.disk.sync_dir(above) {
                 // Nor can we have made a directory in it.
                 Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}

@@ -139,7 +139,7 @@ impl Sequencer {
             .and_then(|()| self.claims.reserve(&claims, now.uptime));
         if let Err(error) = reserved {
             drop(claims);
-            if !error.is_out_of_space() {
+            if !error.is_only_full() {
                 return Err(error);
             }
             tracing::warn!(%error, source = %error.source, "no room for journal or claims to grow");

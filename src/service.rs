@@ -46,9 +46,20 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Arc<EngineError>> {
+    run_on(Arc::new(RealDisk), config, repair, listener, shutdown).await
+}
+
+/// The same on any disk.
+async fn run_on(
+    disk: Arc<dyn Disk>,
+    config: &Config,
+    repair: bool,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Arc<EngineError>> {
     let partitions = partitions(config);
     let status = Arc::new(Status::new(partitions, ceilings(config)));
-    let recovery = recovery(config, partitions, repair, &status);
+    let recovery = recovery(config, partitions, repair, &status, Arc::clone(&disk));
     let app = Arc::new(app(config, &recovery));
 
     let starting = tokio::task::spawn_blocking({
@@ -62,7 +73,7 @@ pub async fn run(
             Err(error) => app.status.fail(error),
         }
     });
-    let upkeep = tokio::spawn(upkeep(Arc::clone(&app), Layout::new(&config.server.data_dir)));
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&app), Layout::new(&config.server.data_dir), disk));
 
     let settings = ServerSettings {
         connections: to_usize(config.limits.connections.into()),
@@ -130,8 +141,7 @@ fn start(recovery: &Recovery, settings: EngineSettings) -> Result<Engine, Engine
     }
 }
 
-async fn upkeep(app: Arc<App>, layout: Layout) {
-    let disk = RealDisk;
+async fn upkeep(app: Arc<App>, layout: Layout, disk: Arc<dyn Disk>) {
     loop {
         match disk.free_bytes(layout.root()) {
             Ok(bytes) => app.status.free_space_is(bytes),
@@ -172,8 +182,13 @@ fn rules(config: &Config) -> Rules {
 }
 
 /// How a data directory is recovered under a configuration.
-pub fn recovery(config: &Config, partitions: u16, repair: bool, status: &Arc<Status>) -> Recovery {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+pub fn recovery(
+    config: &Config,
+    partitions: u16,
+    repair: bool,
+    status: &Arc<Status>,
+    disk: Arc<dyn Disk>,
+) -> Recovery {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     Recovery {

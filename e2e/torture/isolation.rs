@@ -17,8 +17,6 @@ use crate::traffic::splitmix64;
 
 const OTHERS: u64 = 20;
 const NOISY: &str = "cus-noisy";
-/// How many times as much the noisy customer sends as one of the others.
-const TIMES: u64 = 100;
 /// Entries of a batch of the others, and of a large one, which has almost 2 MiB.
 const ENTRIES: u64 = 20;
 const LARGE_ENTRIES: u64 = 8_000;

@@ -1,5 +1,6 @@
 //! A question to the file system, at start: can you decide a race for a name?
 
+use std::io::ErrorKind;
 use std::sync::Barrier;
 
 use crate::disk::{Disk, DiskError, Layout, LinkOutcome};
@@ -8,6 +9,9 @@ use crate::limits;
 /// Why the data directory cannot be used for claims.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
+    /// The disk failed, which says nothing of links.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// Hard links do not work here.
     #[error("the file system of the data directory cannot make hard links")]
     Links(#[source] DiskError),
@@ -29,7 +33,7 @@ pub enum ProbeError {
 /// [`ProbeError`]: the data directory must be put on another file system.
 pub fn probe(disk: &dyn Disk, layout: &Layout, random: u64) -> Result<(), ProbeError> {
     let (page, name) = layout.probe(random);
-    disk.create_new(&page, &[], 0).map_err(ProbeError::Links)?;
+    disk.create_new(&page, &[], 0)?;
     let racers = limits::CLAIM_PROBE_RACERS;
     let start = Barrier::new(racers);
     let outcomes: Vec<_> = std::thread::scope(|scope| {
@@ -42,9 +46,16 @@ pub fn probe(disk: &dyn Disk, layout: &Layout, random: u64) -> Result<(), ProbeE
     });
     let mut winners = 0;
     for outcome in outcomes {
-        let outcome = outcome.map_err(ProbeError::Links)?;
+        let outcome = outcome.map_err(|error| match error.source.kind() {
+            ErrorKind::PermissionDenied
+            | ErrorKind::Unsupported
+            | ErrorKind::TooManyLinks
+            | ErrorKind::CrossesDevices => ProbeError::Links(error),
+            _ => ProbeError::Disk(error),
+        })?;
         winners += usize::from(outcome == LinkOutcome::Created);
     }
-    disk.remove(&name).and_then(|()| disk.remove(&page)).map_err(ProbeError::Links)?;
+    disk.remove(&name)?;
+    disk.remove(&page)?;
     if winners == 1 { Ok(()) } else { Err(ProbeError::NotExclusive { winners, racers }) }
 }

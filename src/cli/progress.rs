@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Exit;
 use crate::config::Config;
+use crate::disk::RealDisk;
 use crate::error::{EngineError, Kind};
 use crate::recovery::Recovery;
 use crate::service;
@@ -46,7 +47,7 @@ pub(super) fn recovery(config: &Config, repair: bool, progress: &Progress) -> Re
     let status = Arc::new(Status::new(PARTITIONS, service::ceilings(config)));
     let bar = progress.clone();
     status.watch_replay(move |done, all| bar.tell("groups counted", done, all));
-    service::recovery(config, PARTITIONS, repair, &status)
+    service::recovery(config, PARTITIONS, repair, &status, Arc::new(RealDisk))
 }
 
 /// Says what went wrong, and what to do where that is known.

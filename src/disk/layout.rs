@@ -48,6 +48,13 @@ impl Layout {
         &self.root
     }
 
+    /// The directories above it, from the nearest on.
+    pub fn above(&self) -> impl Iterator<Item = &Path> {
+        let is_here = |dir: &Path| dir.as_os_str().is_empty();
+        let above = self.root.ancestors().skip(1);
+        above.map(move |dir| if is_here(dir) { Path::new(".") } else { dir })
+    }
+
     /// The file whose lock says that a process runs on this directory.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

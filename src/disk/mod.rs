@@ -25,12 +25,20 @@ pub struct DiskError {
     pub path: PathBuf,
     /// What the operating system said.
     pub source: io::Error,
+    /// Whether something that exists could not be made durable, and so must not be touched again.
+    pub is_of_sync: bool,
 }
 
 impl DiskError {
     /// Wraps what the operating system said.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { action, path: path.to_path_buf(), source }
+        Self { action, path: path.to_path_buf(), source, is_of_sync: false }
+    }
+
+    /// Whether the same can be tried again once there is space: nothing was changed.
+    #[must_use]
+    pub fn is_only_full(&self) -> bool {
+        self.is_out_of_space() && !self.is_of_sync
     }
 
     /// Whether the disk is full, or a quota is.
@@ -66,7 +74,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes a directory, readable by its owner only, and its parents; durable. Fine if it exists.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Whatever the file system says; then it was not made.
     fn create_dir(&self, dir: &Path) -> DiskResult<()>;
 
     /// The names in a directory, sorted.

@@ -42,6 +42,14 @@ impl LockGuard for FileLock {}
 /// Adds what was tried on which path to an I/O error.
 trait Context<T> {
     fn context(self, action: &'static str, path: &Path) -> DiskResult<T>;
+
+    /// The same, of what must never be tried again.
+    fn sync_context(self, action: &'static str, path: &Path) -> DiskResult<T>
+    where
+        Self: Sized,
+    {
+        self.context(action, path).map_err(|error| DiskError { is_of_sync: true, ..error })
+    }
 }
 
 impl<T> Context<T> for io::Result<T> {
@@ -70,7 +78,10 @@ impl Disk for RealDisk {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(DiskError::new("make the directory", dir, error))
             }
-            _ => self.sync_dir(above),
+            _ => self.sync_dir(above).inspect_err(|_| {
+                // Seen but not durable, it would be a trap for the next process.
+                fs::remove_dir(dir).ok();
+            }),
         }
     }
 
@@ -101,7 +112,11 @@ impl Disk for RealDisk {
         let file = new
             .persist_noclobber(path)
             .map_err(|refused| DiskError::new("make the file", path, refused.error))?;
-        self.sync_dir(dir)?;
+        if let Err(error) = self.sync_dir(dir) {
+            // As for a directory.
+            fs::remove_file(path).ok();
+            return Err(error);
+        }
         Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
     }
 
@@ -139,8 +154,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
-        let opened = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        File::open(opened).and_then(|dir| dir.sync_all()).context("sync the directory", dir)
+        File::open(dir).and_then(|dir| dir.sync_all()).sync_context("sync the directory", dir)
     }
 
     fn free_bytes(&self, dir: &Path) -> DiskResult<u64> {
@@ -183,7 +197,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> DiskResult<()> {
-        self.file.sync_data().context("sync", &self.path)
+        self.file.sync_data().sync_context("sync", &self.path)
     }
 }
 

@@ -308,8 +308,11 @@ pub(super) fn start_keeper(
         let mut waiting = Vec::new();
         let mut pause = Duration::ZERO;
         loop {
-            // A failure is handed out too: who asked for a segment decides what it means.
-            let mut ready = Some(keeper.prepare());
+            // A full disk is handed out too: it is for whoever needs a segment to refuse batches.
+            let mut ready = Some(match keeper.prepare() {
+                Err(error) if !error.is_only_full() => return Err(error.into()),
+                prepared => prepared,
+            });
             while let Some(segment) = ready.take() {
                 select! {
                     send(hand_out, segment) -> sent => if sent.is_err() { return Ok(()) },

@@ -1,5 +1,6 @@
 //! The whole service in one process, on a port of its own, asked by HTTP.
 
+mod faults;
 mod isolation;
 
 use std::net::SocketAddr;
@@ -29,6 +30,10 @@ struct Service {
 
 impl Service {
     fn start(config: Config) -> Self {
+        Self::start_on(Arc::new(RealDisk), config)
+    }
+
+    fn start_on(disk: Arc<dyn Disk>, config: Config) -> Self {
         let lock = Layout::new(&config.server.data_dir).lock();
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
@@ -38,7 +43,7 @@ impl Service {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
                 let shutdown = async { drop(stopped.await) };
-                super::run(&config, false, listener, shutdown).await
+                super::run_on(disk, &config, false, listener, shutdown).await
             })
         };
         let served = std::thread::Builder::new().spawn(run).expect("a thread");
@@ -58,19 +63,36 @@ impl Service {
     }
 
     fn post(&self, customer: &str, key: &str, entries: &Value) -> (u16, Value) {
+        self.try_post(customer, key, entries).expect("an answer")
+    }
+
+    fn try_post(
+        &self,
+        customer: &str,
+        key: &str,
+        entries: &Value,
+    ) -> Result<(u16, Value), ureq::Error> {
         let request = self.agent.post(format!("http://{}/logs", self.address));
         let request = request.header("x-customer-id", customer).header("idempotency-key", key);
-        let mut response = request.send_json(entries).expect("an answer");
-        (response.status().as_u16(), response.body_mut().read_json().unwrap_or_default())
+        let mut response = request.send_json(entries)?;
+        Ok((response.status().as_u16(), response.body_mut().read_json().unwrap_or_default()))
     }
 
     fn stop(self) {
-        self.stop.send(()).expect("it runs");
-        self.served.join().expect("no panic").expect("a clean end");
+        self.end(true).expect("a clean end");
+    }
+
+    /// Waits for its end, asked for or not.
+    fn end(self, ask: bool) -> Result<(), Arc<EngineError>> {
+        if ask {
+            self.stop.send(()).expect("it runs");
+        }
+        let ended = self.served.join().expect("no panic");
         // The engine's threads hold the directory until they have ended.
         while RealDisk.lock(&self.lock).expect("a lock file").is_none() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
+        ended
     }
 }
 
@@ -172,7 +194,7 @@ fn a_server_that_would_refuse_batches_is_not_ready() {
     let dir = dir();
     let config = config(&dir);
     let status = Arc::new(Status::new(1, super::ceilings(&config)));
-    let app = super::app(&config, &super::recovery(&config, 1, false, &status));
+    let app = super::app(&config, &super::recovery(&config, 1, false, &status, Arc::new(RealDisk)));
     // As in the moment between the start of the engine's threads and requests that reach them.
     status.enter(Phase::Running);
     let asked = Request::get("/readyz").body(Body::empty()).expect("a request");

@@ -2,8 +2,8 @@
 //!
 //! A file is its contents and length, a directory its names; both have the same life: a change is
 //! seen at once, a sync makes it durable, a power cut leaves any part of what was not. A sync that
-//! fails drops the changes it should have made durable from what is ever written, and leaves them
-//! to be seen: the pages are marked clean, and no later sync brings them to the disk.
+//! fails marks what it should have written as clean: it is still seen, no later sync writes it,
+//! and it is gone with the page cache, unless a later change makes its page dirty again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ pub(super) trait Change {
 
     /// What a disk may have of a change that was under way: none, all, or some of it.
     fn apply_some(&self, to: &mut Self::Whole, chance: &SeededEntropy);
+
+    /// Writes the pages that it made dirty, with all that is in them.
+    fn write_back(&self, current: &Self::Whole, to: &mut Self::Whole);
 }
 
 /// A file or a directory, as the disk has it and as processes see it.
@@ -49,10 +52,9 @@ impl<C: Change> Cached<C> {
         self.pending.push(change);
     }
 
-    /// Only what came after a failed sync: the rest counts as written.
     pub(super) fn sync(&mut self) {
         for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
+            change.write_back(&self.current, &mut self.durable);
         }
     }
 
@@ -163,6 +165,19 @@ impl Change for Write {
         }
     }
 
+    fn write_back(&self, current: &Contents, to: &mut Contents) {
+        if let Self::Data { offset, data } = self {
+            let end = offset + data.len() as u64;
+            for number in offset / BLOCK as u64..end.div_ceil(BLOCK as u64) {
+                match current.blocks.get(&number) {
+                    Some(block) => drop(to.blocks.insert(number, Arc::clone(block))),
+                    None => drop(to.blocks.remove(&number)),
+                }
+            }
+        }
+        to.set_len(current.len);
+    }
+
     fn apply_some(&self, to: &mut Contents, chance: &SeededEntropy) {
         match (self, chance.below(3)) {
             (_, 0) => {}
@@ -195,7 +210,7 @@ pub(super) type Names = BTreeMap<String, usize>;
 pub(super) enum NameChange {
     Add(String, usize),
     Remove(String),
-    Rename(String, String, usize),
+    Rename(String, usize),
 }
 
 impl Change for NameChange {
@@ -205,11 +220,17 @@ impl Change for NameChange {
         match self {
             Self::Add(name, node) => drop(to.insert(name.clone(), *node)),
             Self::Remove(name) => drop(to.remove(name)),
-            Self::Rename(old, new, node) => {
-                to.remove(old);
+            Self::Rename(new, node) => {
+                // Whatever it was called before.
+                to.retain(|_, named| named != node);
                 to.insert(new.clone(), *node);
             }
         }
+    }
+
+    /// A directory of few names is one page.
+    fn write_back(&self, current: &Names, to: &mut Names) {
+        to.clone_from(current);
     }
 
     fn apply_some(&self, to: &mut Names, chance: &SeededEntropy) {

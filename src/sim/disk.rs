@@ -108,11 +108,6 @@ impl SimDisk {
         (state.fault, state.failed) = (fault, None);
     }
 
-    /// The first call that was made to fail.
-    pub(crate) fn failed(&self) -> Option<(Op, PathBuf)> {
-        self.state().failed.clone()
-    }
-
     /// Every call since the last time this was asked, if it was.
     pub(crate) fn log(&self) -> Vec<(Op, PathBuf)> {
         self.state().log.replace(Vec::new()).unwrap_or_default()
@@ -229,9 +224,10 @@ impl State {
                 Ok(())
             }
             Call::Fails(error) => {
-                Arc::make_mut(&mut self.nodes[node]).fail_sync(&SeededEntropy::seeded(self.calls));
+                let chance = self.chance();
+                Arc::make_mut(&mut self.nodes[node]).fail_sync(&chance);
                 self.unsynced.insert(node);
-                Err(error)
+                Err(DiskError { is_of_sync: true, ..error })
             }
             Call::GoesDown(error) | Call::IsDown(error) => Err(error),
         }
@@ -241,7 +237,7 @@ impl State {
         let (written, outcome) = match self.call(op, path) {
             Call::Works => (write, Ok(())),
             Call::GoesDown(error) => (write, Err(error)),
-            Call::Fails(error) => match write.cut_short(&SeededEntropy::seeded(self.calls)) {
+            Call::Fails(error) => match write.cut_short(&self.chance()) {
                 Some(part) => (part, Err(error)),
                 None => return Err(error),
             },
@@ -266,7 +262,7 @@ impl State {
     /// The node that a path leads to.
     fn find(&self, path: &Path) -> Option<usize> {
         let mut node = 0;
-        for name in path {
+        for name in path.iter().filter(|name| *name != ".") {
             let Node::Dir(dir) = self.nodes[node].as_ref() else { return None };
             node = *dir.current().get(name.to_str()?)?;
         }
@@ -303,21 +299,32 @@ impl State {
             return Ok(());
         }
         let (above, name) = split(path);
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         self.make_dir(above)?;
         self.change(Op::MakeDir, path, |state| {
             let node = state.add(Node::Dir(Cached::default()));
             let (_, dir) = state.dir(above).expect("made just now");
             dir.change(NameChange::Add(name.to_owned(), node));
         })?;
+        self.sync_name(above, name)
+    }
+
+    /// Takes back what could not be made durable.
+    fn sync_name(&mut self, above: &Path, name: &str) -> DiskResult<()> {
         let (node, _) = self.dir(above)?;
-        self.sync(Op::SyncDir, above, node)
+        self.sync(Op::SyncDir, above, node).inspect_err(|_| {
+            if self.is_up() {
+                let (_, dir) = self.dir(above).expect("looked at just now");
+                dir.change(NameChange::Remove(name.to_owned()));
+            }
+        })
     }
 
     /// In the steps of the real one, each of which can be the last.
     fn make_file(&mut self, path: &Path, head: &[u8], len: u64) -> DiskResult<usize> {
         let (above, name) = split(path);
         let unfinished = format!(".new-{name}");
-        let (above_node, _) = self.dir(above)?;
+        self.dir(above)?;
         let node = self.add(Node::File(Cached::default()));
         self.change(Op::MakeFile, above, |state| {
             let (_, dir) = state.dir(above).expect("looked at just now");
@@ -327,7 +334,11 @@ impl State {
         let made = self
             .write(Op::Write, path, node, Write::Len(len))
             .and_then(|()| self.write(Op::Write, path, node, Write::data(0, head)))
-            .and_then(|()| self.sync(Op::SyncData, path, node))
+            .and_then(|()| {
+                // Nobody has seen it yet.
+                let synced = self.sync(Op::SyncData, path, node);
+                synced.map_err(|error| DiskError { is_of_sync: false, ..error })
+            })
             .and_then(|()| {
                 let (_, dir) = self.dir(above)?;
                 if dir.current().contains_key(name) {
@@ -335,7 +346,7 @@ impl State {
                 }
                 self.change(Op::Rename, path, |state| {
                     let (_, dir) = state.dir(above).expect("looked at just now");
-                    dir.change(NameChange::Rename(unfinished.clone(), name.to_owned(), node));
+                    dir.change(NameChange::Rename(name.to_owned(), node));
                 })
             });
         if let Err(error) = made {
@@ -345,8 +356,14 @@ impl State {
             }
             return Err(error);
         }
-        self.sync(Op::SyncDir, above, above_node)?;
+        self.sync_name(above, name)?;
         Ok(node)
+    }
+
+    /// Another for each fault.
+    fn chance(&self) -> SeededEntropy {
+        let kind = self.fault.map_or(0, |fault| fault.failure as u64 * 2 + u64::from(fault.lasts));
+        SeededEntropy::seeded(self.calls << 8 | kind)
     }
 
     fn is_up(&self) -> bool {
@@ -418,10 +435,10 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> DiskResult<()> {
         let mut state = self.state();
         let node = state.file(Op::Rename, from)?;
-        let ((above, old), (_, new)) = (split(from), split(to));
+        let (above, new) = split(to);
         state.change(Op::Rename, from, |state| {
             let (_, dir) = state.dir(above).expect("the file is in it");
-            dir.change(NameChange::Rename(old.to_owned(), new.to_owned(), node));
+            dir.change(NameChange::Rename(new.to_owned(), node));
         })
     }
 

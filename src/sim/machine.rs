@@ -418,7 +418,10 @@ impl Keeper {
 
     fn turn(&mut self) -> Result<(), EngineError> {
         if self.ready.is_none() {
-            self.ready = Some(self.keeper.prepare());
+            self.ready = Some(match self.keeper.prepare() {
+                Err(error) if !error.is_only_full() => return Err(error.into()),
+                prepared => prepared,
+            });
         } else if let Some(returned) = self.returned.take() {
             self.keeper.reclaim(returned)?;
         }

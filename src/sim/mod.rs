@@ -13,6 +13,7 @@ mod crashes;
 mod damage;
 pub(crate) mod disk;
 pub(crate) mod fault;
+mod faults;
 mod handover;
 pub(crate) mod machine;
 mod oracle;

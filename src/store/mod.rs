@@ -159,7 +159,10 @@ impl Store {
         if is_new {
             store.create_tables()?;
             disk.rename(&opened, &store.path)?;
-            disk.sync_dir(layout.root())?;
+            disk.sync_dir(layout.root()).inspect_err(|_| {
+                // Seen but not durable, it would be a trap for the next process.
+                disk.rename(&store.path, &opened).ok();
+            })?;
         }
         Ok(store)
     }

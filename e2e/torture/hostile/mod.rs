@@ -1,4 +1,4 @@
-//! Input that is made to hurt: while it comes in, memory and time are bounded, and others are served.
+//! Input that is made to hurt: while it comes in, memory is bounded, and others are served.
 
 pub(super) mod connections;
 
