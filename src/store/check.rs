@@ -4,7 +4,7 @@ use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata
 
 use super::rollup::sum_of_parts;
 use super::rows::{Level, RowError, RowResult, WindowTables, parse_key};
-use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS};
+use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS, guard};
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::{Minute, WindowSize};
@@ -55,10 +55,11 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn is_whole(&mut self) -> Result<bool, StoreError> {
-        self.database.check_integrity().or_else(|error| match error {
-            redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)) => Ok(false),
-            error => Err(StoreError::database("check", &self.path, error)),
-        })
+        let (database, path) = (&mut self.database, &self.path);
+        match guard("check", path, || Ok(database.check_integrity()?)) {
+            Err(error) if error.is_corrupt() => Ok(false),
+            whole => whole,
+        }
     }
 
     /// Looks at every window; tells how many rows are done of how many, and each fault.

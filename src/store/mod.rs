@@ -41,7 +41,8 @@ mod rows;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -85,6 +86,16 @@ pub enum StoreError {
         path: PathBuf,
         /// What redb said.
         source: Box<redb::Error>,
+    },
+    /// The database panics, as it does on some damaged pages.
+    #[error("cannot {action} the store {}: the database gave up: {message}", path.display())]
+    Panicked {
+        /// What was tried.
+        action: &'static str,
+        /// The store's file.
+        path: PathBuf,
+        /// Its last words.
+        message: String,
     },
     /// A row is not what was written.
     #[error("the store {} is damaged: a row of table {table:?} fails its checksum", path.display())]
@@ -150,10 +161,11 @@ impl Store {
         let is_new = !disk.list(layout.root())?.iter().any(|name| path.ends_with(name));
         let opened = if is_new { layout.new_store() } else { path.clone() };
         let file = if is_new { disk.create_new(&opened, &[], 0)? } else { disk.open(&opened)? };
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(DiskBackend::new(file))
-            .map_err(|error| StoreError::database("open", &path, error))?;
+        let open = || {
+            let mut builder = Database::builder();
+            Ok(builder.set_cache_size(cache_bytes).create_with_backend(DiskBackend::new(file))?)
+        };
+        let database = guard("open", &path, open)?;
         let expiry_at = [AtomicU64::new(0), AtomicU64::new(0)];
         let store = Self { database, path, limits, expiry_at };
         if is_new {
@@ -229,7 +241,7 @@ impl Store {
         &self,
         read: impl FnOnce(&Database) -> Result<T, rows::RowError>,
     ) -> Result<T, StoreError> {
-        read(&self.database).map_err(|error| self.error("read", error))
+        guard("read", &self.path, || read(&self.database))
     }
 
     /// Runs `write` in one synced transaction.
@@ -245,15 +257,30 @@ impl Store {
             txn.commit()?;
             Ok(result)
         };
-        transact().map_err(|error| self.error("write", error))
+        guard("write", &self.path, transact)
     }
+}
 
-    fn error(&self, action: &'static str, error: rows::RowError) -> StoreError {
-        match error {
+/// Does something with the database. It panics on some damaged pages: that ends here, as an error
+/// that says so, and like any error of the store it ends the process.
+fn guard<T>(
+    action: &'static str,
+    path: &Path,
+    run: impl FnOnce() -> rows::RowResult<T>,
+) -> Result<T, StoreError> {
+    // Nothing that `run` leaves half done is used again: the process ends.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => done.map_err(|error| match error {
             rows::RowError::Corrupt(table) => {
-                StoreError::Corrupt { path: self.path.clone(), table }
+                StoreError::Corrupt { path: path.to_path_buf(), table }
             }
-            rows::RowError::Database(error) => StoreError::database(action, &self.path, error),
+            rows::RowError::Database(error) => StoreError::database(action, path, error),
+        }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = text.unwrap_or("it panicked").to_owned();
+            Err(StoreError::Panicked { action, path: path.to_path_buf(), message })
         }
     }
 }
@@ -263,7 +290,7 @@ impl StoreError {
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         match self {
-            Self::Corrupt { .. } => true,
+            Self::Corrupt { .. } | Self::Panicked { .. } => true,
             Self::Database { source, .. } => match source.as_ref() {
                 redb::Error::Corrupted(_) => true,
                 redb::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
@@ -282,15 +309,11 @@ impl StoreError {
                 redb::Error::Io(error) => crate::disk::is_out_of_space(error),
                 _ => false,
             },
-            Self::Corrupt { .. } => false,
+            Self::Corrupt { .. } | Self::Panicked { .. } => false,
         }
     }
 
-    fn database(
-        action: &'static str,
-        path: &std::path::Path,
-        error: impl Into<redb::Error>,
-    ) -> Self {
+    fn database(action: &'static str, path: &Path, error: impl Into<redb::Error>) -> Self {
         Self::Database { action, path: path.to_path_buf(), source: Box::new(error.into()) }
     }
 }

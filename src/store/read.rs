@@ -6,7 +6,7 @@ use redb::{ReadOnlyTable, ReadableDatabase};
 
 use super::rollup::read_window;
 use super::rows::{Level, RowError, RowResult, WindowTables, key, parse_key};
-use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS};
+use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
 use crate::counts::WindowCounts;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
 use crate::window::{Minute, Span, WindowSize};
@@ -65,7 +65,7 @@ impl<'s> Snapshot<'s> {
                 accepted: AcceptTime(number("accepted_ms")?),
             })
         };
-        read().map_err(|error| self.store.error("read", error))
+        guard("read", &self.store.path, read)
     }
 
     /// Starts of a customer's windows within a span, at most `max` of them.
@@ -91,7 +91,7 @@ impl<'s> Snapshot<'s> {
             let is_cut = rows.is_cut || marks.is_cut || all.len() > max;
             Ok(Page { starts: all.into_iter().take(max).collect(), is_cut })
         };
-        read().map_err(|error| self.store.error("read", error))
+        guard("read", &self.store.path, read)
     }
 
     /// A customer's window of any size; `None` if nothing was counted in it.
@@ -105,8 +105,9 @@ impl<'s> Snapshot<'s> {
         start: Minute,
     ) -> Result<Option<WindowCounts>, StoreError> {
         let limits = self.store.limits;
-        read_window(&self.windows, &self.dirty, size, start, customer.as_str(), limits)
-            .map_err(|error| self.store.error("read", error))
+        guard("read", &self.store.path, || {
+            read_window(&self.windows, &self.dirty, size, start, customer.as_str(), limits)
+        })
     }
 }
 
@@ -130,7 +131,7 @@ impl Snapshot<'_> {
                 Ok(WindowSize::Minute)
             }
         };
-        read().map_err(|error| self.store.error("read", error))
+        guard("read", &self.store.path, read)
     }
 }
 
