@@ -49,6 +49,9 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 pub const HURRIED_CONNECTIONS_MAX: usize = 64;
 /// How long the head of a request may take on such a connection.
 pub const HURRIED_HEADER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Connections that the operating system keeps until they are accepted, where it allows as many;
+/// further ones wait, or are reset.
+pub const LISTEN_BACKLOG: u32 = 4_096;
 /// Largest request head; a longer one answers 431.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 

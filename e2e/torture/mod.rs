@@ -135,4 +135,9 @@ pub(crate) const CASES: &[Case] = &[
         title: "Connections that dawdle, vanish or talk nonsense cost others nothing",
         run: hostile::connections::run,
     },
+    Case {
+        name: "hostile/bombs",
+        title: "Compressed bodies take no more memory than others, whatever they grow to",
+        run: hostile::bombs::run,
+    },
 ];

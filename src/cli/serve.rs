@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use crate::config::Effective;
 use crate::error::{EngineError, Kind};
-use crate::{service, telemetry};
+use crate::{limits, service, telemetry};
 
 /// Serves until SIGTERM or SIGINT. Prints the address on `out` once it is bound.
 pub fn run(effective: &Effective, repair: bool, out: &mut impl Write) -> Exit {
@@ -49,7 +49,7 @@ fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
 
 async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let config = &effective.config;
-    let listener = bind(config.server.listen).await?;
+    let listener = bind(config.server.listen)?;
     let address = listener.local_addr().context("the listener has no address")?;
     writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).ok();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -63,10 +63,18 @@ async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> any
     service::run(config, repair, listener, shutdown).await.map_err(anyhow::Error::new)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| EngineError::Listen { address: address.to_string(), source })
+fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {
+    listen(address).map_err(|source| EngineError::Listen { address: address.to_string(), source })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Or a restarted server had to wait for the connections of the one before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    // The usual backlog of 128 is full at once when many senders come back together, and the
+    // system resets those who do not fit.
+    socket.listen(limits::LISTEN_BACKLOG)
 }
 
 /// Lets the process open as many files as it may: many systems start it with 1,024.

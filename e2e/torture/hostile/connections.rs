@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::bodies::{Body, DAY, line};
 use super::super::wire::{Wire, connect, head};
@@ -38,6 +39,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Ending> {
 }
 
 fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
+    let pid = server.pid()?;
     let connections = if setting.full { 2_000 } else { 250 };
     let length = Duration::from_secs(if setting.full { 20 } else { 1 });
     let mut figures = format!("{connections} connections each");
@@ -45,13 +47,18 @@ fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
         figures.push_str(&format!("\n    {what}: {outcome}; {watched}"));
         watched.check(MEMORY_MAX_MIB)
     };
-    let dawdlers = [
+    let (outcome, watched) = attack(server, |target| arrive(pid, target, connections))?;
+    note("arriving together", outcome, watched)?;
+    let mut dawdlers = vec![
         ("silent", Dawdler::Silent),
         ("slow heads", Dawdler::Head),
-        ("slow bodies", Dawdler::Body { announced: 2_000, customers: 1 }),
-        ("slow large bodies of one customer", Dawdler::Body { announced: 2 << 20, customers: 1 }),
         ("slow large bodies of many", Dawdler::Body { announced: 2 << 20, customers: 500 }),
     ];
+    if setting.full {
+        let small = Dawdler::Body { announced: 2_000, customers: 1 };
+        let large = Dawdler::Body { announced: 2 << 20, customers: 1 };
+        dawdlers.extend([("slow bodies", small), ("slow large bodies of one customer", large)]);
+    }
     for (what, dawdler) in dawdlers {
         let (outcome, watched) = attack(server, |target| dawdle(target, dawdler, connections))?;
         note(what, outcome, watched)?;
@@ -65,6 +72,24 @@ fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
     let (outcome, watched) = attack(server, |target| never_listen(target, deaf))?;
     note("never listening", outcome, watched)?;
     Ok(Ending::Passed(figures))
+}
+
+/// Connects while the server cannot accept, because it is not scheduled; all must be served after.
+fn arrive(pid: u32, target: &Target, connections: u64) -> Result<String> {
+    let pid = Pid::from_raw(pid.try_into()?).context("the server has a pid")?;
+    let address = target.url().trim_start_matches("http://").parse()?;
+    kill_process(pid, Signal::STOP)?;
+    let arrived: io::Result<Vec<_>> =
+        (0..connections).map(|_| TcpStream::connect_timeout(&address, TIMEOUT)).collect();
+    kill_process(pid, Signal::CONT)?;
+    for mut stream in arrived.context("while the server stands still")? {
+        stream.set_read_timeout(Some(SLACK))?;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).context("after the server stood still")?;
+        ensure!(status == *b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&status));
+    }
+    Ok("all answered".to_owned())
 }
 
 /// What a connection does instead of sending a request.

@@ -1,5 +1,6 @@
 //! Input that is made to hurt: while it comes in, memory is bounded, and others are served.
 
+pub(super) mod bombs;
 pub(super) mod connections;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
