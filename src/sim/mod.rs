@@ -12,9 +12,11 @@ mod crashes;
 pub(crate) mod disk;
 pub(crate) mod fault;
 mod faults;
+mod holes;
 pub(crate) mod machine;
 mod oracle;
 mod script;
+mod state;
 mod world;
 
 /// A number that the environment sets.
