@@ -60,7 +60,9 @@ impl ClaimStore {
             }
             let page = oldest.header.id;
             let file = self.disk.open(&self.layout.page(page))?;
-            let names = PageIndex::load(file.as_ref(), page)?.names().collect();
+            let mut names: Vec<_> = PageIndex::load(file.as_ref(), page)?.names().collect();
+            // One directory after the other, and the same each time.
+            names.sort_unstable();
             self.sweep = Some(Sweep { page, names });
         }
         self.sweep_some(made)?;

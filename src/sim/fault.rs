@@ -105,3 +105,29 @@ pub(crate) struct Fault {
     /// Whether all later calls fail too that it can befall and that are of the same kind.
     pub(crate) lasts: bool,
 }
+
+/// Waits for a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trap {
+    pub(super) op: Op,
+    /// What the path contains.
+    pub(super) part: &'static str,
+    /// How many such calls are let pass.
+    pub(super) skip: u32,
+    pub(super) spring: Spring,
+}
+
+/// What happens then.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spring {
+    GoDown,
+    Fail,
+    /// It is done, and reported as failed.
+    FailWhenDone,
+}
+
+impl Trap {
+    pub(super) fn at(op: Op, part: &'static str, spring: Spring) -> Self {
+        Self { op, part, skip: 0, spring }
+    }
+}

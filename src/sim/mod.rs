@@ -15,9 +15,11 @@ pub(crate) mod disk;
 pub(crate) mod fault;
 mod faults;
 mod handover;
+mod holes;
 pub(crate) mod machine;
 mod oracle;
 mod script;
+mod state;
 mod world;
 
 /// A number that the environment sets.
