@@ -1,9 +1,11 @@
 //! redb on the engine's disk handle, so that a simulated disk can sit under the store too.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use redb::StorageBackend;
+use redb::{Database, StorageBackend};
 
 use crate::disk::{DiskFile, DiskResult};
 
@@ -16,6 +18,36 @@ pub(super) struct DiskBackend {
 impl DiskBackend {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
         Self { file }
+    }
+}
+
+/// The database, whose closing panics after it has panicked in use.
+pub(super) struct Contained(Option<Database>);
+
+impl Contained {
+    pub(super) fn new(database: Database) -> Self {
+        Self(Some(database))
+    }
+}
+
+impl Deref for Contained {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for Contained {
+    fn deref_mut(&mut self) -> &mut Database {
+        self.0.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        // The first panic was told as an error; this one says nothing new.
+        catch_unwind(AssertUnwindSafe(|| drop(self.0.take()))).ok();
     }
 }
 

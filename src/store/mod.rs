@@ -60,7 +60,7 @@ use crate::claim::Lives;
 use crate::counts::KeyLimits;
 use crate::disk::{Disk, DiskError, Layout};
 use crate::ids::{AcceptTime, Epoch, Group, Incarnation};
-use backend::DiskBackend;
+use backend::{Contained, DiskBackend};
 
 type Bytes = &'static [u8];
 const TOTALS: TableDefinition<Bytes, Bytes> = TableDefinition::new("totals");
@@ -133,7 +133,7 @@ pub struct Retention {
 
 /// The open store.
 pub struct Store {
-    database: Database,
+    database: Contained,
     path: PathBuf,
     limits: KeyLimits,
     /// Where the search for expired windows goes on, a start minute for hours and one for days.
@@ -165,7 +165,7 @@ impl Store {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(cache_bytes).create_with_backend(DiskBackend::new(file))?)
         };
-        let database = guard("open", &path, open)?;
+        let database = Contained::new(guard("open", &path, open)?);
         let expiry_at = [AtomicU64::new(0), AtomicU64::new(0)];
         let store = Self { database, path, limits, expiry_at };
         if is_new {
