@@ -90,7 +90,7 @@ fn live_through(mut world: World, steps: &[Step], fault: Fault, after: After) ->
             Err(error) => {
                 must_be_clear(&error, fault.failure);
                 // Half of the processes take the time to drop what they have.
-                if fault.at % 2 == 0 {
+                if fault.at.is_multiple_of(2) {
                     world.disk.go_down_after(0);
                 }
                 Ending::Ended
