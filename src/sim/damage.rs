@@ -3,8 +3,8 @@
 //! Whatever it hits, a start refuses it, a query says so, an audit finds it, or it does no harm.
 //! What a query answers without a word and wrongly, or a key that is free again, an audit must
 //! find. One thing nobody can: the last frame of a journal that a crash has left, damaged, looks
-//! like one that was never synced. No panic gets out, the same directory ends the same way twice, and `--repair` starts,
-//! says what it gave up, and counts nothing twice.
+//! like one that was never synced. No panic gets out, the same directory ends the same way twice,
+//! and `--repair` starts and says what it gave up.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

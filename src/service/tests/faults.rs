@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::disk::DiskError;
+use crate::engine::Engine;
 use crate::status::{Ceilings, Status};
 use crate::testing::{FaultyDisk, Op};
 
@@ -124,7 +125,8 @@ fn a_failure_turns_the_health_checks_red() {
     let status = Arc::new(Status::new(1, ceilings));
     let recovery = super::super::recovery(&config, 1, false, &status, Arc::new(RealDisk));
     let app = Arc::new(super::super::app(&config, &recovery));
-    status.enter(Phase::Running);
+    let engine = Engine::start(&recovery, super::super::engine_settings(&config));
+    app.engine.set(Arc::new(engine.expect("started"))).expect("the first");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let ask = |target: &str| {
         let router = http::router(Arc::clone(&app));
