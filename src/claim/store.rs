@@ -124,7 +124,8 @@ impl ClaimStore {
                 _ => damaged.push(path),
             }
         }
-        closed.sort_by_key(|page| page.header.created_uptime_ms);
+        // As they were made, and so as their groups are: a crash sets uptime back a little.
+        closed.sort_by_key(|page| page.header.id);
         Ok(Self {
             disk,
             layout,
