@@ -322,6 +322,8 @@ impl Subcommands {
             Self::Audit(_) => "audit",
             Self::Rebuild(_) => "rebuild",
             Self::Healthcheck(_) => "healthcheck",
+            #[cfg(feature = "failpoints")]
+            Self::Failpoints => "failpoints",
         }
     }
 }
