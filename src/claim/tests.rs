@@ -380,6 +380,20 @@ fn a_garbage_page_is_named_and_does_not_stop_the_sweep() {
     assert_eq!((names(&dir), second.keys_held()), (2, 0), "what cannot be judged is left");
 }
 
+/// A4: a page that was put aside does not come back as one that stands in a start's way.
+#[test]
+fn a_garbage_page_put_aside_stays_aside() {
+    let (dir, mut claims) = first_life();
+    take(&mut claims, "k", 1, 1, START);
+    dir.overwrite(&page(&dir, 1, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
+    let mut second = open(&dir, 2, &[9], START);
+    dir.disk.take_log();
+    second.set_damaged_aside().expect("put aside");
+    let expected = [(Op::Rename, page(&dir, 1, 0)), (Op::SyncDir, dir.layout.pages())];
+    assert_eq!(dir.disk.take_log(), expected);
+    assert!(open(&dir, 3, &[9, 9], START).damaged().is_empty());
+}
+
 /// A2: an entry that the disk has changed takes nothing but its own key with it.
 #[test]
 fn a_damaged_entry_leaves_the_others_in_force() {

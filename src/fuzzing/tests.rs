@@ -10,8 +10,8 @@ use super::{TARGETS, Taken, Target};
 use crate::entropy::Entropy;
 use crate::testing::SeededEntropy;
 
-/// Inputs made per target; a fuzzer makes as many in a second.
-const MADE: u64 = 4_000;
+/// Inputs made per target; a fuzzer makes as many in a few seconds.
+const MADE: u64 = 40_000;
 /// Numbers at which lengths and counts go wrong.
 const EDGES: [u64; 8] = [0, 1, 0x7f, 0x80, 0xffff, 1 << 31, 1 << 63, u64::MAX];
 

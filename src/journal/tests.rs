@@ -298,6 +298,20 @@ fn segments_are_reclaimed_oldest_first_one_by_one() {
     assert_eq!(removed, 2, "L1: at most so many spares are kept");
 }
 
+/// S2: a damaged segment that was put aside does not come back as one that is to be replayed.
+#[test]
+fn segments_put_aside_stay_aside() {
+    let mut writing = Writing::begin();
+    writing.append_small(1);
+    writing.dir.disk.take_log();
+    let damaged = [Sealed { sequence: 1, last_group: Group(1) }];
+    writing.keeper.lock().expect("whole").set_aside(&damaged).expect("put aside");
+    let journal = writing.dir.layout.journal();
+    let expected = [(Op::Rename, writing.segment(1)), (Op::SyncDir, journal)];
+    assert_eq!(writing.dir.disk.take_log(), expected);
+    assert_eq!(writing.scan(0).segments, []);
+}
+
 /// A4: a full disk refuses the group and nothing else; the next one may fit again.
 #[test]
 fn a_full_disk_at_reserve_leaves_the_journal_usable() {

@@ -305,7 +305,7 @@ fn run(disk: &SimDisk, left_out: LeftOut) {
 
 /// Schedules tried with each scheduler: a share, or `LOGMILL_SIM_FULL`.
 fn schedules() -> usize {
-    if std::env::var("LOGMILL_SIM_FULL").is_ok() { 200_000 } else { 2_000 }
+    if std::env::var("LOGMILL_SIM_FULL").is_ok() { 200_000 } else { 3_000 }
 }
 
 fn seed() -> u64 {
