@@ -29,6 +29,8 @@ pub enum Stage {
     Archive,
     /// Days of customers are compared.
     Compare,
+    /// Claim pages are read.
+    Pages,
     /// Groups' keys are looked up.
     Keys,
 }
@@ -41,6 +43,7 @@ impl Stage {
             Self::Rows => "rows",
             Self::Archive => "archived segments",
             Self::Compare => "days compared",
+            Self::Pages => "claim pages",
             Self::Keys => "groups' keys",
         }
     }
@@ -78,6 +81,9 @@ pub enum Finding {
         /// Requests counted again.
         counted: u64,
     },
+    /// A claim page is not what was written: keys that were claimed on it cannot be judged.
+    #[error("the claim page {0} is damaged")]
+    ClaimPage(String),
     /// A batch is counted, and its key is not claimed: a retry would be counted again.
     #[error("the key {key:?} of {customer} is not claimed, its batch is in group {}", group.0)]
     Key {
@@ -144,8 +150,8 @@ pub fn audit(recovery: &Recovery, watch: Watch<'_>) -> Result<Report, EngineErro
     }
     if !history.frames.is_empty() {
         compare(recovery, &store, &history, watch, &mut report)?;
-        check_keys(recovery, &store, &history, watch, &mut report)?;
     }
+    check_claims(recovery, &store, &history, watch, &mut report)?;
     Ok(report)
 }
 
@@ -261,8 +267,8 @@ impl Comparison<'_> {
     }
 }
 
-/// Looks up the key of every batch that cannot have been swept.
-fn check_keys(
+/// Reads every claim page, and looks up the key of every batch that cannot have been swept.
+fn check_claims(
     recovery: &Recovery,
     store: &Store,
     history: &History,
@@ -279,8 +285,14 @@ fn check_keys(
         recovery.layout.clone(),
         Incarnation(position.incarnation.0 + 1),
         lives,
+        store.seals()?,
         position.uptime,
     )?;
+    let broken = claims.broken_seals(&|done, all| watch(Stage::Pages, done, all))?;
+    let broken = broken.iter().map(|page| recovery.layout.page(*page));
+    for path in claims.damaged().iter().cloned().chain(broken) {
+        report.add(Finding::ClaimPage(path.display().to_string()));
+    }
     let after = claims.complete_after()?;
     let mut reader = FrameReader::new(disk.as_ref());
     let all = history.frames.len() as u64;

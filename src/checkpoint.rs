@@ -45,7 +45,7 @@ impl Checkpointer {
     pub fn write(
         &self,
         epoch: Epoch,
-        placed: &mut BarrierPlaced,
+        placed: &BarrierPlaced,
         deltas: &[Arc<Delta>],
         lives: Option<&Lives>,
         now: Now,
@@ -58,9 +58,9 @@ impl Checkpointer {
     ///
     /// # Errors
     /// As for [`Checkpointer::write`].
-    pub fn sync_claims(&self, placed: &mut BarrierPlaced) -> Result<(), EngineError> {
+    pub fn sync_claims(&self, placed: &BarrierPlaced) -> Result<(), EngineError> {
         failpoint::reach(Failpoint::BeforeClaimSync);
-        std::mem::take(&mut placed.claims).run(self.disk.as_ref(), &self.layout)?;
+        placed.claims.run(self.disk.as_ref(), &self.layout)?;
         failpoint::reach(Failpoint::AfterClaimSync);
         Ok(())
     }
@@ -84,8 +84,8 @@ impl Checkpointer {
             accepted: placed.accepted,
             ..self.store.position()?
         };
-        let retention = self.retention;
-        let checkpoint = Checkpoint { position, deltas, lives, retention, now };
+        let (claims, retention) = (&placed.claims, self.retention);
+        let checkpoint = Checkpoint { position, deltas, claims, lives, retention, now };
         let stats = self.store.commit(&checkpoint)?;
         failpoint::reach(Failpoint::AfterCommit);
         Ok(stats)

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use crate::claim::ClaimSync;
 use crate::clock::Now;
 use crate::counts::KeyLimits;
 use crate::disk::{Disk, DiskResult, Layout, read_all};
@@ -114,7 +115,13 @@ fn begin_after(recovery: &Recovery, group: Group) -> Result<(), EngineError> {
     let (disk, layout) = (&recovery.disk, &recovery.layout);
     let store = Store::open(disk, layout, recovery.store_cache_bytes, KeyLimits::UNLIMITED)?;
     let position = Position { group, epoch: Epoch(1), ..store.position()? };
-    let (retention, now) = (recovery.retention, Now::read(recovery.clock.as_ref()));
-    store.commit(&Checkpoint { position, deltas: &[], lives: None, retention, now })?;
+    store.commit(&Checkpoint {
+        position,
+        deltas: &[],
+        claims: &ClaimSync::default(),
+        lives: None,
+        retention: recovery.retention,
+        now: Now::read(recovery.clock.as_ref()),
+    })?;
     Ok(())
 }

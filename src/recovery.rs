@@ -14,7 +14,7 @@ use crate::checkpoint::Checkpointer;
 use crate::claim::{Claim, ClaimStore, Lives, probe};
 use crate::clock::{Clock, Now};
 use crate::decode::{self, Format};
-use crate::disk::{Disk, Layout, LockGuard, read_all};
+use crate::disk::{Disk, Layout, LockGuard, PageId, read_all};
 use crate::entropy::Entropy;
 use crate::error::EngineError;
 use crate::failpoint::{self, Failpoint};
@@ -123,15 +123,23 @@ impl Recovery {
         let mut found = journal::scan(disk.as_ref(), layout, position.group)?;
         found.frames.retain(|frame| frame.group <= self.until);
         let lives = store.lives()?;
-        let claims = ClaimStore::open(
+        let mut claims = ClaimStore::open(
             Arc::clone(disk),
             layout.clone(),
             incarnation,
             lives.clone(),
+            store.seals()?,
             position.uptime,
         )?;
         let pages = claims.damaged().iter().map(|path| Damage::ClaimPage { path: path.clone() });
-        let damage: Vec<_> = found.damage.iter().cloned().chain(pages).collect();
+        let mut damage: Vec<_> = found.damage.iter().cloned().chain(pages).collect();
+        if self.repair {
+            // Else a page is looked at when a key is to be judged by it: there may be gigabytes.
+            let broken = claims.broken_seals(&|_, _| {})?;
+            let path = |page: &PageId| layout.page(*page);
+            damage.extend(broken.iter().map(|page| Damage::ClaimEntries { path: path(page) }));
+            claims.unseal(&broken);
+        }
         self.judge(&damage)?;
         let checkpointer = Checkpointer {
             disk: Arc::clone(disk),
@@ -375,14 +383,14 @@ impl Replay<'_> {
             worker.step(WorkerMessage::Barrier(epoch, reply.clone()));
         }
         let deltas: Vec<_> = handed_over.try_iter().map(|handed| handed.delta).collect();
-        let mut placed = BarrierPlaced {
+        let placed = BarrierPlaced {
             group: self.group,
             accepted: self.accepted,
             claims: self.claims.take_dirty(),
             sealed: Vec::new(),
             uptime: self.claims.total_uptime(now.uptime),
         };
-        self.checkpointer.write(epoch, &mut placed, &deltas, lives, now)?;
+        self.checkpointer.write(epoch, &placed, &deltas, lives, now)?;
         drop(deltas);
         for worker in &mut self.workers {
             worker.step(WorkerMessage::Committed(epoch));

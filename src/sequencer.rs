@@ -60,6 +60,8 @@ pub enum Outcome {
     Duplicate(Receipt),
     /// Its key was accepted before, with other content (A3).
     Conflict,
+    /// Its key was taken before, by what cannot be read any more.
+    Unreadable,
     /// There is no room for it on the disk. Its key is free (A4).
     NoSpace,
 }
@@ -227,6 +229,7 @@ impl Sequencer {
                 Verdict::Won => Outcome::Accepted(receipt(&submission.summary)),
                 Verdict::Duplicate(receipt) => Outcome::Duplicate(*receipt),
                 Verdict::Conflict => Outcome::Conflict,
+                Verdict::Unreadable => Outcome::Unreadable,
             };
             let Submission { customer, summary, permit, reply, .. } = submission;
             if *verdict == Verdict::Won {

@@ -122,7 +122,7 @@ impl Copy<'_> {
 
 /// What all audits together saw.
 #[derive(Debug, Default)]
-struct Audits {
+pub(super) struct Audits {
     audits: u64,
     windows: u64,
     keys: u64,
@@ -130,7 +130,7 @@ struct Audits {
 
 impl Audits {
     /// Audits a directory on which no server runs; it must be right.
-    fn audit(&mut self, setting: &Setting, dir: &Path) -> Result<()> {
+    pub(super) fn audit(&mut self, setting: &Setting, dir: &Path) -> Result<()> {
         let mut command = Command::new(&setting.binary);
         command.arg("audit").arg("--json").arg("--data-dir").arg(dir);
         let report: Value = serde_json::from_str(&succeed(&mut command).context("auditing")?)?;

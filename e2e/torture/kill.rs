@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::backup::Audits;
 use super::books::{Recipe, Size};
 use super::dice::Dice;
 use super::fleet::{Figures, Fleet};
@@ -83,8 +84,14 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         supervisor.server.start()?;
         fleets.iter().try_for_each(|fleet| fleet.check_all(&client))?;
         supervisor.server.finish()?;
+        let mut audits = Audits::default();
+        audits.audit(setting, supervisor.server.data_dir())?;
         supervisor.ensure_thorough(setting.full)?;
-        Ok(Ending::Passed(format!("{}; {figures}{}", supervisor.tell_kills(), supervisor.tell())))
+        Ok(Ending::Passed(format!(
+            "{}; {figures}; {audits}{}",
+            supervisor.tell_kills(),
+            supervisor.tell()
+        )))
     })
 }
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::backup::{Backup, BackupError};
-use crate::claim::KeyRetention;
+use crate::claim::{ClaimSync, KeyRetention};
 use crate::clock::Now;
 use crate::delta::Delta;
 use crate::disk::{Disk, RealDisk};
@@ -127,6 +127,7 @@ impl Place {
         let checkpoint = Checkpoint {
             position: Position { epoch, ..position },
             deltas: &[Arc::new(delta)],
+            claims: &ClaimSync::default(),
             lives: None,
             retention: recovery.retention,
             now: Now::read(recovery.clock.as_ref()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
-use super::page::{PageHeader, PageIndex};
+use super::page::{PageHeader, PageIndex, Seal};
 use crate::disk::{Disk, DiskError, DiskResult, Layout, PageId, read_all};
 
 /// Copies pages and makes the names that lead to them; tells how many pages are done of how many.
@@ -46,7 +46,7 @@ fn copy_page(
     let Some(bytes) = unless_gone(read_all(disk, &from.page(id)))? else { return Ok(()) };
     let page = to.page(id);
     let file = disk.create_new(&page, &bytes, 0)?;
-    for name in PageIndex::load(file.as_ref(), id)?.names() {
+    for name in PageIndex::load(file.as_ref(), id, Seal::default())?.names() {
         // Only what still leads here: a void claim's name may have moved on, a swept one is gone.
         let Some(named) = unless_gone(disk.open(&from.name(name)))? else { continue };
         if PageHeader::read(named.as_ref())?.is_some_and(|header| header.id == id) {

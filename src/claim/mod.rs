@@ -15,7 +15,8 @@
 //! ```
 //!
 //! All numbers are little-endian. An entry's checksum is xxh3-64 over what follows it, seeded with
-//! what stands before it and the page's incarnation.
+//! what stands before it and the page's incarnation. The store has a *seal* for each page: up to
+//! which byte the last checkpoint has made it durable.
 //!
 //! # Rules
 //!
@@ -27,10 +28,14 @@
 //!   its name is replaced.
 //! - Pages and names are made durable by the checkpoint that covers their groups; until then the
 //!   journal has everything, and recovery claims it again, into pages of its own.
+//! - Entries before a page's seal are as they were written, or the disk has changed them. So a key
+//!   whose name leads to a page with such damage, and is not found on it, cannot be judged: nothing
+//!   is stored under it until a repair gives up what is lost.
 //! - A page is swept whole, oldest first, once its youngest key is past its retention; its file
 //!   goes after the removal of its names is durable. A name that comes back leads to a page that
 //!   still says what it said.
 
+mod check;
 mod copy;
 mod page;
 mod probe;
@@ -43,7 +48,7 @@ mod tests;
 pub use copy::copy;
 #[cfg(any(test, fuzzing))]
 pub use page::fuzz::fuzz_page;
-pub use page::{Claim, Receipt};
+pub use page::{Claim, Receipt, Seal};
 pub use probe::{ProbeError, probe};
-pub use store::{ClaimStore, ClaimSync, Lives, Verdict};
+pub use store::{ClaimStore, ClaimSync, Lives, Seals, Verdict};
 pub use sweep::{KeyRetention, Swept};

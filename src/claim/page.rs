@@ -3,6 +3,7 @@
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -102,8 +103,11 @@ impl PageHeader {
     /// Reads the header of the page that a name or a page file leads to.
     pub(super) fn read(file: &dyn DiskFile) -> DiskResult<Option<Self>> {
         let mut bytes = [0; PAGE_HEADER_BYTES];
-        file.read_at(0, &mut bytes)?;
-        Ok(Self::decode(&bytes))
+        match file.read_at(0, &mut bytes) {
+            // A page is made whole: somebody has cut it short.
+            Err(error) if error.source.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|()| Self::decode(&bytes)),
+        }
     }
 }
 
@@ -175,6 +179,11 @@ fn decode_entry(bytes: &[u8], incarnation: Incarnation) -> Option<Entry<'_>> {
     })
 }
 
+/// Up to where a page has been made durable, in bytes. Before it every entry is valid, or the disk
+/// has changed it; after it entries may be torn by a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Seal(pub u64);
+
 /// A page in memory, with the place of the first entry of each claim.
 #[derive(Debug)]
 pub(super) struct PageIndex {
@@ -182,20 +191,23 @@ pub(super) struct PageIndex {
     bytes: Vec<u8>,
     /// Where the entry of each claim is; a page has one entry a claim.
     offsets: HashMap<u128, u32>,
+    /// Some of what was made durable is not there: a claim that is not found may have been.
+    pub(super) is_damaged: bool,
 }
 
 impl PageIndex {
     pub(super) fn new(id: PageId) -> Self {
-        Self { id, bytes: vec![0; PAGE_HEADER_BYTES], offsets: HashMap::new() }
+        let bytes = vec![0; PAGE_HEADER_BYTES];
+        Self { id, bytes, offsets: HashMap::new(), is_damaged: false }
     }
 
-    /// Reads a page.
-    pub(super) fn load(file: &dyn DiskFile, id: PageId) -> DiskResult<Self> {
+    /// Reads a page that was made durable up to its seal.
+    pub(super) fn load(file: &dyn DiskFile, id: PageId, seal: Seal) -> DiskResult<Self> {
         let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         file.read_at(0, &mut bytes)?;
-        let mut index = Self { id, bytes, offsets: HashMap::new() };
-        index.read_from(PAGE_HEADER_BYTES);
+        let mut index = Self { id, bytes, offsets: HashMap::new(), is_damaged: false };
+        index.is_damaged = index.read_from(PAGE_HEADER_BYTES) < seal.0;
         Ok(index)
     }
 
@@ -206,16 +218,25 @@ impl PageIndex {
         self.read_from(from);
     }
 
-    fn read_from(&mut self, mut at: usize) {
+    /// Takes note of the entries from there on; up to where all of them are valid.
+    fn read_from(&mut self, mut at: usize) -> u64 {
+        let mut valid_to = at;
         // An entry that does not validate is void; the ones after it are not to blame.
         while let Some(len) = entry_len(&self.bytes[at..]) {
             if let Some(entry) = decode_entry(&self.bytes[at..], self.id.incarnation) {
                 let offset = u32::try_from(at).expect("a page is short");
                 self.offsets.entry(entry.name).or_insert(offset);
+                valid_to += if valid_to == at { len } else { 0 };
             }
             at += len;
         }
         self.bytes.truncate(at);
+        valid_to as u64
+    }
+
+    /// What the page is sealed with, once all of it is durable.
+    pub(super) fn seal(&self) -> Seal {
+        Seal(self.bytes.len() as u64)
     }
 
     /// Whether there is an entry of this name.
@@ -243,11 +264,11 @@ impl PageIndex {
         entries.filter(is_of).map(|entry| entry.name).collect()
     }
 
-    /// The first and the last group of the claims on this page.
-    pub(super) fn groups(&self) -> (Group, Group) {
+    /// The first and the last group of the claims on this page, if it has any.
+    pub(super) fn groups(&self) -> Option<(Group, Group)> {
         let entry = |at: &u32| decode_entry(&self.bytes[*at as usize..], self.id.incarnation);
         let groups = || self.offsets.values().filter_map(entry).map(|entry| entry.group);
-        (groups().min().unwrap_or_default(), groups().max().unwrap_or_default())
+        Some((groups().min()?, groups().max()?))
     }
 
     /// Where the next entry goes.

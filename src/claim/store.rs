@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::ErrorKind;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::page::{Claim, OpenPage, PageHeader, PageIndex, Receipt};
+use super::page::{Claim, OpenPage, PageHeader, PageIndex, Receipt, Seal};
 use super::sweep::Sweep;
 use crate::disk::{Disk, DiskFile, DiskResult, Layout, LinkOutcome, PageId};
 use crate::failpoint::{self, Failpoint};
@@ -24,10 +23,15 @@ pub enum Verdict {
     Duplicate(Receipt),
     /// The key was taken by a batch of other content (A3).
     Conflict,
+    /// The key was taken, and what was written of it cannot be read.
+    Unreadable,
 }
 
 /// The last group of every life that has ended; what tells a claim that counts from a void one.
 pub type Lives = BTreeMap<Incarnation, Group>;
+
+/// The seals of all pages that a checkpoint has made durable.
+pub type Seals = BTreeMap<PageId, Seal>;
 
 /// A page that is not appended to any more.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +54,10 @@ pub struct ClaimStore {
     /// Oldest first.
     pub(super) closed: VecDeque<ClosedPage>,
     /// Pages whose headers are damaged: what was claimed there cannot be judged.
-    damaged: Vec<PathBuf>,
+    pub(super) damaged: Vec<PathBuf>,
+    /// There are pages that a repair has put aside: names that lead to them are free.
+    pub(super) gave_up: bool,
+    pub(super) seals: Seals,
     /// Pages read to judge duplicates, the most recent last.
     cache: VecDeque<PageIndex>,
     pub(super) keys_held: u64,
@@ -72,10 +79,13 @@ impl fmt::Debug for ClaimStore {
 /// What has to be synced so that the claims made since the last checkpoint are durable.
 #[derive(Debug, Default)]
 pub struct ClaimSync {
-    pub(super) pages: BTreeMap<PageId, Arc<dyn DiskFile>>,
+    /// Each page that was appended to, and its end.
+    pub(super) pages: BTreeMap<PageId, (Arc<dyn DiskFile>, Seal)>,
     pub(super) shards: BTreeSet<u8>,
     /// Pages whose names are all removed; the files go once that is durable.
     pub(super) condemned: Vec<PageId>,
+    /// Pages that have a seal in the store and none here.
+    pub(super) unsealed: Vec<PageId>,
 }
 
 impl ClaimSync {
@@ -83,18 +93,25 @@ impl ClaimSync {
     ///
     /// # Errors
     /// If the disk fails. IMPORTANT: not to be retried; the process must end.
-    pub fn run(self, disk: &dyn Disk, layout: &Layout) -> DiskResult<()> {
-        for file in self.pages.values() {
+    pub fn run(&self, disk: &dyn Disk, layout: &Layout) -> DiskResult<()> {
+        for (file, _) in self.pages.values() {
             file.sync_data()?;
         }
         failpoint::reach(Failpoint::BetweenClaimSyncs);
-        for shard in self.shards {
-            disk.sync_dir(&layout.names(shard))?;
+        for shard in &self.shards {
+            disk.sync_dir(&layout.names(*shard))?;
         }
-        for page in self.condemned {
-            disk.remove(&layout.page(page))?;
+        for page in &self.condemned {
+            disk.remove(&layout.page(*page))?;
         }
         Ok(())
+    }
+
+    /// What the store has to keep of pages from then on; `None` for those that are no more.
+    pub fn seals(&self) -> impl Iterator<Item = (PageId, Option<Seal>)> {
+        let sealed = self.pages.iter().map(|(id, (_, seal))| (*id, Some(*seal)));
+        let unsealed = self.condemned.iter().chain(&self.unsealed);
+        sealed.chain(unsealed.map(|id| (*id, None)))
     }
 }
 
@@ -108,11 +125,13 @@ impl ClaimStore {
         layout: Layout,
         incarnation: Incarnation,
         lives: Lives,
+        mut seals: Seals,
         uptime_before: Duration,
     ) -> DiskResult<Self> {
         let (mut closed, mut damaged) = (Vec::new(), Vec::new());
-        let mut keys_held = 0;
+        let (mut keys_held, mut gave_up) = (0, false);
         for name in disk.list(&layout.pages())? {
+            gave_up |= Layout::is_aside(&name);
             let Some(id) = Layout::parse_page(&name) else { continue };
             let path = layout.page(id);
             match PageHeader::read(disk.open(&path)?.as_ref())? {
@@ -126,6 +145,9 @@ impl ClaimStore {
         }
         // As they were made, and so as their groups are: a crash sets uptime back a little.
         closed.sort_by_key(|page| page.header.id);
+        // A crash may come between the end of a swept page and the checkpoint that says so.
+        let is_there = |id: &PageId| closed.binary_search_by_key(id, |page| page.header.id).is_ok();
+        let unsealed = seals.extract_if(.., |id, _| !is_there(id)).map(|(id, _)| id).collect();
         Ok(Self {
             disk,
             layout,
@@ -137,10 +159,12 @@ impl ClaimStore {
             next_page: 0,
             closed: closed.into(),
             damaged,
+            gave_up,
+            seals,
             cache: VecDeque::new(),
             keys_held,
             made: 0,
-            dirty: ClaimSync::default(),
+            dirty: ClaimSync { unsealed, ..ClaimSync::default() },
             sweep: None,
         })
     }
@@ -221,69 +245,6 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// Pages that cannot be read. Never by a crash alone: a page is synced before it has a name.
-    #[must_use]
-    pub fn damaged(&self) -> &[PathBuf] {
-        &self.damaged
-    }
-
-    /// Puts the damaged pages aside; the keys that were claimed there are free again.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn set_damaged_aside(&mut self) -> DiskResult<()> {
-        for path in std::mem::take(&mut self.damaged) {
-            self.disk.rename(&path, &Layout::aside(&path))?;
-            self.disk.sync_dir(&self.layout.pages())?;
-        }
-        Ok(())
-    }
-
-    /// Frees the keys of groups whose batches are lost, so that they can be sent again.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn forget_groups(&mut self, lost: &[RangeInclusive<Group>]) -> DiskResult<()> {
-        for page in self.closed.clone() {
-            let id = page.header.id;
-            let file = self.disk.open(&self.layout.page(id))?;
-            let names = PageIndex::load(file.as_ref(), id)?.names_of(lost);
-            for name in names {
-                self.forget(name, id)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a key is held, for whatever content.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn holds(&mut self, claim: &Claim<'_>) -> DiskResult<bool> {
-        Ok(self.judge(claim)?.is_some())
-    }
-
-    /// All keys of groups after this one are held: sweeping goes page by page, oldest first, so
-    /// only the oldest page can be swept in part.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn complete_after(&self) -> DiskResult<Group> {
-        let Some(oldest) = self.closed.front() else { return Ok(Group(u64::MAX)) };
-        let id = oldest.header.id;
-        let path = self.layout.page(id);
-        let index = PageIndex::load(self.disk.open(&path)?.as_ref(), id)?;
-        let (first, last) = index.groups();
-        // One link is the page's own name.
-        let is_whole = self.disk.link_count(&path)? > index.names().count() as u64;
-        Ok(match (is_whole, id) {
-            (false, _) => last,
-            (true, PageId { incarnation: Incarnation(1), number: 0 }) => Group(0),
-            // The page before may have had some of its first group.
-            (true, _) => first,
-        })
-    }
-
     /// The oldest life that a page is of.
     #[must_use]
     pub fn oldest_incarnation(&self) -> Option<Incarnation> {
@@ -309,7 +270,18 @@ impl ClaimStore {
 
     /// Hands over what a checkpoint has to sync for all groups claimed so far.
     pub fn take_dirty(&mut self) -> ClaimSync {
-        std::mem::take(&mut self.dirty)
+        let dirty = std::mem::take(&mut self.dirty);
+        for (id, seal) in dirty.seals() {
+            match seal {
+                Some(seal) => self.seals.insert(id, seal),
+                None => self.seals.remove(&id),
+            };
+        }
+        dirty
+    }
+
+    pub(super) fn seal_of(&self, page: PageId) -> Seal {
+        self.seals.get(&page).copied().unwrap_or_default()
     }
 
     /// Writes the entries of as many of the claims, from the first on, as one page takes.
@@ -324,8 +296,8 @@ impl ClaimStore {
         failpoint::reach(Failpoint::BeforePageWrite);
         page.append(fitting, group)?;
         failpoint::reach(Failpoint::AfterPageWrite);
-        let (id, file) = (page.header.id, Arc::clone(&page.file));
-        self.dirty.pages.insert(id, file);
+        let (id, end) = (page.header.id, (Arc::clone(&page.file), page.index.seal()));
+        self.dirty.pages.insert(id, end);
         Ok(fitting)
     }
 
@@ -396,27 +368,33 @@ impl ClaimStore {
 
     /// What the page behind the claim's name says of its key; `None` if there is no such name,
     /// or the claim behind it is void.
-    fn judge(&mut self, claim: &Claim<'_>) -> DiskResult<Option<Verdict>> {
+    pub(super) fn judge(&mut self, claim: &Claim<'_>) -> DiskResult<Option<Verdict>> {
         let file = match self.disk.open(&self.layout.name(claim.name)) {
             Ok(file) => file,
             Err(error) if error.source.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let Some(header) = PageHeader::read(file.as_ref())? else {
-            let name = self.layout.name(claim.name);
-            tracing::error!(name = %name.display(), "the claim's page is damaged: its key is free");
-            return Ok(None);
+            return Ok((!self.gave_up).then(|| self.unreadable(claim)));
         };
         let last_group = self.last_group_of(header.id.incarnation);
         let page = self.page_index(header.id, file.as_ref())?;
-        let entry = page.find(claim).filter(|entry| entry.group <= last_group);
-        Ok(entry.map(|entry| {
-            if entry.digest == claim.digest {
-                Verdict::Duplicate(entry.receipt)
-            } else {
-                Verdict::Conflict
-            }
-        }))
+        Ok(match page.find(claim) {
+            Some(entry) if entry.group > last_group => None,
+            Some(entry) if entry.digest == claim.digest => Some(Verdict::Duplicate(entry.receipt)),
+            Some(_) => Some(Verdict::Conflict),
+            None => page.is_damaged.then(|| self.unreadable(claim)),
+        })
+    }
+
+    fn unreadable(&self, claim: &Claim<'_>) -> Verdict {
+        let name = self.layout.name(claim.name);
+        tracing::error!(
+            name = %name.display(),
+            "a key was sent whose claim page is damaged; nothing is stored under it until a start \
+             with --repair gives up the keys that cannot be read"
+        );
+        Verdict::Unreadable
     }
 
     fn last_group_of(&self, incarnation: Incarnation) -> Group {
@@ -434,7 +412,7 @@ impl ClaimStore {
         }
         let index = match self.cache.iter().position(|page| page.id == id) {
             Some(at) => self.cache.remove(at).expect("found just now"),
-            None => PageIndex::load(file, id)?,
+            None => PageIndex::load(file, id, self.seal_of(id))?,
         };
         self.remember(index);
         Ok(self.cache.back().expect("remembered just now"))

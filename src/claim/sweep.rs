@@ -60,7 +60,8 @@ impl ClaimStore {
             }
             let page = oldest.header.id;
             let file = self.disk.open(&self.layout.page(page))?;
-            let mut names: Vec<_> = PageIndex::load(file.as_ref(), page)?.names().collect();
+            let index = PageIndex::load(file.as_ref(), page, self.seal_of(page))?;
+            let mut names: Vec<_> = index.names().collect();
             // One directory after the other, and the same each time.
             names.sort_unstable();
             self.sweep = Some(Sweep { page, names });
@@ -78,6 +79,7 @@ impl ClaimStore {
                 Some(name) => self.forget(name, sweep.page)?,
                 None => {
                     self.closed.pop_front();
+                    self.seals.remove(&sweep.page);
                     self.dirty.condemned.push(sweep.page);
                     return Ok(());
                 }
@@ -111,7 +113,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::claim::{Claim, Lives, Receipt, Verdict};
+    use crate::claim::{Claim, Lives, Receipt, Seals, Verdict};
     use crate::disk::{Disk, RealDisk};
     use crate::ids::{ContentDigest, Group, Incarnation};
 
@@ -123,7 +125,8 @@ mod tests {
             RealDisk.create_dir(&layout.names(shard)).expect("made");
         }
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        ClaimStore::open(disk, layout.clone(), Incarnation(1), Lives::new(), Duration::ZERO)
+        let (lives, seals) = (Lives::new(), Seals::new());
+        ClaimStore::open(disk, layout.clone(), Incarnation(1), lives, seals, Duration::ZERO)
             .expect("opened")
     }
 

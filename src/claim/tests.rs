@@ -10,6 +10,8 @@ use crate::ids::{ContentDigest, Group, Incarnation};
 use crate::limits::{CLAIM_PAGE_AGE_MAX, CLAIM_PAGE_NAMES_MAX, CLAIM_SWEEP_NAMES_PER_STEP};
 use crate::testing::{DataDir, Op, hours};
 
+mod damage;
+
 const START: Duration = Duration::ZERO;
 const WEEK: KeyRetention = KeyRetention { age: Duration::from_secs(7 * 86_400), keys_max: 1 << 40 };
 const WON: Verdict = Verdict::Won;
@@ -20,8 +22,18 @@ const RECEIPT: Receipt = Receipt { entries: 5, windows: 2 };
 /// The claims of life `n`, when the lives before it ended with the given groups.
 fn open(dir: &DataDir, n: u64, ended: &[u64], uptime_before: Duration) -> ClaimStore {
     let lives = (1..).map(Incarnation).zip(ended.iter().copied().map(Group)).collect();
+    open_sealed(dir, n, lives, Seals::new(), uptime_before)
+}
+
+fn open_sealed(
+    dir: &DataDir,
+    n: u64,
+    lives: Lives,
+    seals: Seals,
+    uptime_before: Duration,
+) -> ClaimStore {
     let (disk, layout) = (dir.disk(), dir.layout.clone());
-    ClaimStore::open(disk, layout, Incarnation(n), lives, uptime_before).expect("readable")
+    ClaimStore::open(disk, layout, Incarnation(n), lives, seals, uptime_before).expect("readable")
 }
 
 fn first_life() -> (DataDir, ClaimStore) {
@@ -354,68 +366,6 @@ fn keys_held_is_the_number_of_names() {
     assert_eq!((third.keys_held(), names(&dir)), (3, 3), "only `l` is as old as its page");
     third.take_dirty().run(dir.disk.as_ref(), &dir.layout).expect("works");
     assert_eq!(open(&dir, 4, &[1, 9, 9], START).keys_held(), 3);
-}
-
-/// A4: a page that says nothing of itself proves nothing: its keys are free.
-#[test]
-fn claims_on_a_page_with_a_garbage_header_are_void() {
-    let (dir, mut claims) = first_life();
-    take(&mut claims, "k", 1, 1, START);
-    dir.overwrite(&page(&dir, 1, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
-    let mut second = open(&dir, 2, &[9], START);
-    assert_eq!(take(&mut second, "k", 2, 10, START), WON);
-    assert_eq!(take(&mut second, "k", 2, 11, START), DUPLICATE);
-}
-
-/// L1: one garbage page does not keep all younger keys for ever.
-#[test]
-fn a_garbage_page_is_named_and_does_not_stop_the_sweep() {
-    let (dir, mut claims) = first_life();
-    take_all(&mut claims, &[claim("c", "k", 1), claim("c", "l", 1)]);
-    dir.overwrite(&page(&dir, 1, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
-    let mut second = open(&dir, 2, &[9], START);
-    assert_eq!(second.damaged(), [page(&dir, 1, 0)]);
-    take(&mut second, "young", 1, 10, START);
-    sweep_all(&mut second, WEEK, CLAIM_PAGE_AGE_MAX + WEEK.age);
-    assert_eq!((names(&dir), second.keys_held()), (2, 0), "what cannot be judged is left");
-}
-
-/// A4: a page that was put aside does not come back as one that stands in a start's way.
-#[test]
-fn a_garbage_page_put_aside_stays_aside() {
-    let (dir, mut claims) = first_life();
-    take(&mut claims, "k", 1, 1, START);
-    dir.overwrite(&page(&dir, 1, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
-    let mut second = open(&dir, 2, &[9], START);
-    dir.disk.take_log();
-    second.set_damaged_aside().expect("put aside");
-    let expected = [(Op::Rename, page(&dir, 1, 0)), (Op::SyncDir, dir.layout.pages())];
-    assert_eq!(dir.disk.take_log(), expected);
-    assert!(open(&dir, 3, &[9, 9], START).damaged().is_empty());
-}
-
-/// A2: an entry that the disk has changed takes nothing but its own key with it.
-#[test]
-fn a_damaged_entry_leaves_the_others_in_force() {
-    let (dir, mut claims) = first_life();
-    take_all(&mut claims, &[claim("c", "k", 1), claim("c", "l", 1), claim("c", "m", 1)]);
-    let second_entry = PAGE_HEADER_BYTES as u64 + 66;
-    dir.flip(&page(&dir, 1, 0), second_entry + 20);
-    let mut second = open(&dir, 2, &[1], START);
-    let verdicts = ["k", "l", "m"].map(|key| take(&mut second, key, 1, 2, START));
-    assert_eq!(verdicts, [DUPLICATE, WON, DUPLICATE]);
-}
-
-/// A page cut short never comes from a crash: the start is refused, and the page is named.
-#[test]
-fn a_page_cut_short_is_refused_by_name() {
-    let (dir, mut claims) = first_life();
-    take(&mut claims, "k", 1, 1, START);
-    let path = page(&dir, 1, 0);
-    RealDisk.open(&path).and_then(|page| page.set_len(10)).expect("cut");
-    let (disk, layout) = (dir.disk(), dir.layout.clone());
-    let refused = ClaimStore::open(disk, layout, Incarnation(2), Lives::new(), START);
-    assert_eq!(refused.expect_err("too short").path, path);
 }
 
 /// A1: a failure while claiming is told; who cannot claim must not go on.

@@ -257,14 +257,14 @@ impl CheckpointLoop {
         self.sequencer
             .send(SequencerMessage::Barrier(request))
             .map_err(|_| gone("logmill-sequencer"))?;
-        let (mut placed, journal_bytes) = cut.recv().map_err(|_| gone("logmill-sequencer"))?;
+        let (placed, journal_bytes) = cut.recv().map_err(|_| gone("logmill-sequencer"))?;
         let deltas: Vec<_> = deltas.iter().map(|handed: HandedOver| handed.delta).collect();
         if deltas.len() != self.workers.len() {
             return Err(gone("logmill-worker"));
         }
 
         let now = Now::read(self.clock.as_ref());
-        let stats = self.checkpointer.write(epoch, &mut placed, &deltas, None, now)?;
+        let stats = self.checkpointer.write(epoch, &placed, &deltas, None, now)?;
         self.epoch = epoch;
         drop(deltas);
         for worker in &self.workers {

@@ -182,6 +182,11 @@ fn answer(
             "the idempotency key was used for a batch of other content; nothing was stored: give \
              each batch a key of its own",
         )),
+        (Outcome::Unreadable, _) => Err(Problem::new(
+            Type::Unavailable,
+            "the idempotency key was used before, and the server cannot read for what: its claim \
+             page is damaged. Nothing was stored; the operator has to repair the data directory",
+        )),
         (Outcome::NoSpace, _) => Err(Problem::new(
             Type::DiskFull,
             "the server's disk has no room for the batch; try again when there is space",

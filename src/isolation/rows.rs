@@ -91,10 +91,9 @@ impl Books {
         self.epoch = self.epoch.next();
         let (group, accepted) = (Group(self.epoch.0), AcceptTime(u64::from(minute) * 60_000));
         let (claims, sealed, uptime) = (ClaimSync::default(), Vec::new(), Duration::ZERO);
-        let mut placed = BarrierPlaced { group, accepted, claims, sealed, uptime };
+        let placed = BarrierPlaced { group, accepted, claims, sealed, uptime };
         let deltas = [std::mem::take(&mut self.pending)];
-        let written =
-            self.checkpointer.write(self.epoch, &mut placed, &deltas, None, now_at(minute));
+        let written = self.checkpointer.write(self.epoch, &placed, &deltas, None, now_at(minute));
         written.expect("committed");
     }
 

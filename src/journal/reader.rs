@@ -46,6 +46,12 @@ pub enum Damage {
         /// The page's file.
         path: PathBuf,
     },
+    /// Entries of a claim page are not what a checkpoint has made durable.
+    #[error("entries of the claim page {} are damaged; the keys in them cannot be told from new ones", path.display())]
+    ClaimEntries {
+        /// The page's file.
+        path: PathBuf,
+    },
     /// A frame is whole but what is in it makes no sense.
     #[error("group {} is whole but cannot be understood: {reason}", group.0)]
     Content {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::*;
-use crate::claim::Lives;
+use crate::claim::{Lives, Seals};
 use crate::disk::{Disk, RealDisk};
 use crate::ids::Incarnation;
 use crate::journal::{SegmentKeeper, scan};
@@ -19,7 +19,8 @@ const ONE: Receipt = Receipt { entries: 1, windows: 1 };
 fn begin() -> (DataDir, Sequencer) {
     let dir = DataDir::with_claims();
     let (disk, layout) = (dir.disk(), dir.layout.clone());
-    let claims = ClaimStore::open(disk, layout, Incarnation(1), Lives::new(), Duration::ZERO);
+    let (lives, seals) = (Lives::new(), Seals::new());
+    let claims = ClaimStore::open(disk, layout, Incarnation(1), lives, seals, Duration::ZERO);
     let entropy = Arc::<SeededEntropy>::default();
     let keeper = SegmentKeeper::open(
         dir.disk(),

@@ -184,8 +184,8 @@ impl Engine {
             }
             let (claims, sealed) = (ClaimSync::default(), Vec::new());
             let (accepted, uptime) = (AcceptTime(0), Duration::ZERO);
-            let mut placed = BarrierPlaced { group, accepted, claims, sealed, uptime };
-            let written = checkpointer.write(epoch, &mut placed, &deltas, None, now_at(90));
+            let placed = BarrierPlaced { group, accepted, claims, sealed, uptime };
+            let written = checkpointer.write(epoch, &placed, &deltas, None, now_at(90));
             written.expect("the disk works");
             self.holds_exactly(group);
             if self.left_out != LeftOut::CommitBeforeCommitted {

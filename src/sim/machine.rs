@@ -388,8 +388,8 @@ impl Parts {
             Stage::Placed(placed, deltas) => {
                 Stage::Gathered(placed, deltas.try_iter().map(|handed| handed.delta).collect())
             }
-            Stage::Gathered(mut placed, deltas) => {
-                self.checkpointer.sync_claims(&mut placed)?;
+            Stage::Gathered(placed, deltas) => {
+                self.checkpointer.sync_claims(&placed)?;
                 Stage::ClaimsDurable(placed, deltas)
             }
             Stage::ClaimsDurable(placed, deltas) => {

@@ -83,6 +83,7 @@ impl Oracle {
                 self.conflicts += 1;
             }
             Outcome::NoSpace => sent.refused = true,
+            Outcome::Unreadable => panic!("A2: no crash makes the claim of {batch:?} unreadable"),
         }
     }
 

@@ -7,9 +7,10 @@ use redb::WriteTransaction;
 
 use super::rows::{Level, RowError, RowResult, WindowTables, key};
 use super::{
-    AGENTS, DIRTY, LIVES, META, PATHS, Position, Retention, Store, StoreError, TOTALS, TOUCHED,
+    AGENTS, DIRTY, LIVES, META, PATHS, Position, Retention, SEALS, Store, StoreError, TOTALS,
+    TOUCHED,
 };
-use crate::claim::Lives;
+use crate::claim::{ClaimSync, Lives};
 use crate::clock::Now;
 use crate::delta::Delta;
 use crate::failpoint::{self, Failpoint};
@@ -23,6 +24,8 @@ pub struct Checkpoint<'a> {
     pub position: Position,
     /// Everything counted in groups after the last checkpoint's, up to this one's.
     pub deltas: &'a [Arc<Delta>],
+    /// Claims that were made durable for it.
+    pub claims: &'a ClaimSync,
     /// The lives that have ended; written by recovery only.
     pub lives: Option<&'a Lives>,
     /// How long windows are kept.
@@ -97,6 +100,14 @@ fn write_position(txn: &WriteTransaction, checkpoint: &Checkpoint<'_>) -> RowRes
     meta.insert("checkpoint_group", position.group.0)?;
     meta.insert("uptime_ms", uptime_ms)?;
     meta.insert("accepted_ms", position.accepted.0)?;
+    let mut seals = txn.open_table(SEALS)?;
+    for (page, seal) in checkpoint.claims.seals() {
+        let key = (page.incarnation.0, page.number);
+        match seal {
+            Some(seal) => seals.insert(key, seal.0)?,
+            None => seals.remove(key)?,
+        };
+    }
     if let Some(lives) = checkpoint.lives {
         let mut table = txn.open_table(LIVES)?;
         table.retain(|_, _| false)?;

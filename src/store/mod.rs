@@ -16,6 +16,7 @@
 //! touched   window (hour or day)       accept time of the last change, in ms              (u64)
 //! meta      name                       checkpoint_group, epoch, incarnation, …            (u64)
 //! lives     incarnation                its last group                                     (u64)
+//! seals     claim page                 up to where it is durable, in bytes                (u64)
 //! ```
 //!
 //! # Rules
@@ -56,9 +57,9 @@ pub use read::{Page, Snapshot};
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
 
-use crate::claim::Lives;
+use crate::claim::{Lives, Seal, Seals};
 use crate::counts::KeyLimits;
-use crate::disk::{Disk, DiskError, Layout};
+use crate::disk::{Disk, DiskError, Layout, PageId};
 use crate::ids::{AcceptTime, Epoch, Group, Incarnation};
 use backend::{Contained, DiskBackend};
 
@@ -70,6 +71,7 @@ const DIRTY: TableDefinition<Bytes, u64> = TableDefinition::new("dirty");
 const TOUCHED: TableDefinition<Bytes, u64> = TableDefinition::new("touched");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const LIVES: TableDefinition<u64, u64> = TableDefinition::new("lives");
+const SEALS: TableDefinition<(u64, u64), u64> = TableDefinition::new("seals");
 
 /// Why the store cannot be read or written. Always ends the process.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +205,24 @@ impl Store {
         })
     }
 
+    /// Up to where each claim page is durable.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn seals(&self) -> Result<Seals, StoreError> {
+        self.reading(|database| {
+            let table = database.begin_read()?.open_table(SEALS)?;
+            let mut seals = Seals::new();
+            for row in table.iter()? {
+                let (page, seal) = row?;
+                let (incarnation, number) = page.value();
+                let id = PageId { incarnation: Incarnation(incarnation), number };
+                seals.insert(id, Seal(seal.value()));
+            }
+            Ok(seals)
+        })
+    }
+
     /// Begins a new life of the process, durably; its number was never used before.
     ///
     /// # Errors
@@ -233,6 +253,7 @@ impl Store {
             txn.open_table(TOUCHED)?;
             txn.open_table(META)?;
             txn.open_table(LIVES)?;
+            txn.open_table(SEALS)?;
             Ok(())
         })
     }

@@ -3,6 +3,7 @@
 
 use super::rows::{Level, key};
 use super::*;
+use crate::claim::ClaimSync;
 use crate::clock::Now;
 use crate::counts::{OTHER, WindowCounts};
 use crate::delta::Delta;
@@ -54,8 +55,8 @@ impl Books {
     }
 
     fn write(&self, position: Position, deltas: &[Arc<Delta>], now: Now) -> CheckpointStats {
-        let (lives, retention) = (None, self.retention);
-        let checkpoint = Checkpoint { position, deltas, lives, retention, now };
+        let (claims, lives, retention) = (&ClaimSync::default(), None, self.retention);
+        let checkpoint = Checkpoint { position, deltas, claims, lives, retention, now };
         self.store.commit(&checkpoint).expect("committed")
     }
 
@@ -391,9 +392,17 @@ fn reopening_keeps_position_lives_and_windows() {
     assert_eq!(books.store.begin_life().expect("written"), Incarnation(1));
     books.commit(DAY, &[("c", one(DAY))]);
     let lives = Lives::from([(Incarnation(1), Group(10))]);
-    let (at, retention, now) = (position(2, DAY), FOREVER, now_at(DAY));
-    let checkpoint = Checkpoint { position: at, deltas: &[], lives: Some(&lives), retention, now };
-    books.store.commit(&checkpoint).expect("committed");
+    books
+        .store
+        .commit(&Checkpoint {
+            position: position(2, DAY),
+            deltas: &[],
+            claims: &ClaimSync::default(),
+            lives: Some(&lives),
+            retention: FOREVER,
+            now: now_at(DAY),
+        })
+        .expect("committed");
 
     let Books { dir, store, .. } = books;
     drop(store);

@@ -1,7 +1,7 @@
 //! Entrance for fuzzers: a claim page of any bytes.
 
 use super::{
-    CHECKED_FROM, CHECKSUM_AT, Claim, PAGE_HEADER_BYTES, PageHeader, PageIndex, checksum,
+    CHECKED_FROM, CHECKSUM_AT, Claim, PAGE_HEADER_BYTES, PageHeader, PageIndex, Seal, checksum,
     decode_entry, encode_entry, entry_len,
 };
 use crate::disk::{Disk, Layout, PageId};
@@ -26,7 +26,7 @@ pub fn fuzz_page(input: &[u8]) -> Taken {
     assert_eq!(header.encode(), page[..PAGE_HEADER_BYTES]);
     assert_eq!(PageHeader::read(file.as_ref()).expect("readable"), Some(header));
 
-    let index = PageIndex::load(file.as_ref(), header.id).expect("readable");
+    let index = PageIndex::load(file.as_ref(), header.id, Seal::default()).expect("readable");
     let end = index.end();
     assert!((PAGE_HEADER_BYTES..=page.len()).contains(&end), "the next entry goes on the page");
     for name in index.names() {

@@ -1,0 +1,106 @@
+//! Damage: what an audit looks at, and what a repair gives up.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::page::{Claim, PageIndex};
+use super::store::ClaimStore;
+use crate::disk::{DiskResult, Layout, PageId};
+use crate::ids::{Group, Incarnation};
+
+impl ClaimStore {
+    /// Pages that cannot be read. Never by a crash alone: a page is synced before it has a name.
+    #[must_use]
+    pub fn damaged(&self) -> &[PathBuf] {
+        &self.damaged
+    }
+
+    /// Puts the damaged pages aside; the keys that were claimed there are free again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn set_damaged_aside(&mut self) -> DiskResult<()> {
+        for path in std::mem::take(&mut self.damaged) {
+            self.disk.rename(&path, &Layout::aside(&path))?;
+            self.disk.sync_dir(&self.layout.pages())?;
+            self.gave_up = true;
+        }
+        Ok(())
+    }
+
+    /// The pages of earlier lives that have damage before their seals. Reads all of them, and
+    /// tells how many are done of how many.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn broken_seals(&self, progress: &dyn Fn(u64, u64)) -> DiskResult<Vec<PageId>> {
+        let mut broken = Vec::new();
+        for (done, page) in (1..).zip(&self.closed) {
+            if self.load(page.header.id)?.is_damaged {
+                broken.push(page.header.id);
+            }
+            progress(done, self.closed.len() as u64);
+        }
+        Ok(broken)
+    }
+
+    /// Takes what can be read of these pages for all that was there: the other keys are free.
+    pub fn unseal(&mut self, pages: &[PageId]) {
+        self.seals.retain(|id, _| !pages.contains(id));
+        self.dirty.unsealed.extend(pages);
+    }
+
+    /// Frees the keys of groups whose batches are lost, so that they can be sent again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn forget_groups(&mut self, lost: &[RangeInclusive<Group>]) -> DiskResult<()> {
+        for page in self.closed.clone() {
+            let id = page.header.id;
+            for name in self.load(id)?.names_of(lost) {
+                self.forget(name, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a key is held, for whatever content.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn holds(&mut self, claim: &Claim<'_>) -> DiskResult<bool> {
+        Ok(self.judge(claim)?.is_some())
+    }
+
+    /// All keys of groups after this one are held. Sweeping goes page by page, oldest first, so
+    /// what it has touched ends with the oldest page that still has a name.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn complete_after(&self) -> DiskResult<Group> {
+        let mut after = None;
+        for page in &self.closed {
+            let id = page.header.id;
+            let path = self.layout.page(id);
+            let index = self.load(id)?;
+            let Some((first, last)) = index.groups() else { continue };
+            // One link is the page's own name.
+            let names = self.disk.link_count(&path)?.saturating_sub(1);
+            if names < index.names().count() as u64 {
+                after = after.max(Some(last));
+            } else if id != (PageId { incarnation: Incarnation(1), number: 0 }) {
+                // The page before may have had some of its first group.
+                after = after.max(Some(first));
+            }
+            if names > 0 {
+                return Ok(after.unwrap_or_default());
+            }
+        }
+        Ok(after.unwrap_or(Group(u64::MAX)))
+    }
+
+    fn load(&self, page: PageId) -> DiskResult<PageIndex> {
+        let file = self.disk.open(&self.layout.page(page))?;
+        PageIndex::load(file.as_ref(), page, self.seal_of(page))
+    }
+}
