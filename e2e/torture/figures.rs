@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+/// The most that a server with its default configuration may have resident, whatever comes in.
+///
+/// It may hold 64 MiB of batches under way, 144 MiB of counts, 64 MiB of the store's pages and
+/// 128 MiB of unread answers; beside that it makes up to four answers at once, has 4,160
+/// connections, and writes a checkpoint.
+pub(crate) const MEMORY_MAX_MIB: u64 = 768;
+
 /// The value that this share of the values does not exceed.
 pub(crate) fn quantile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();

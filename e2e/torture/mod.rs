@@ -140,4 +140,14 @@ pub(crate) const CASES: &[Case] = &[
         title: "Compressed bodies take no more memory than others, whatever they grow to",
         run: hostile::bombs::run,
     },
+    Case {
+        name: "hostile/names",
+        title: "Ten million paths, or agents, that are all new take bounded memory",
+        run: hostile::names::run,
+    },
+    Case {
+        name: "hostile/collisions",
+        title: "Input that hashes send to one place takes no longer than other input",
+        run: hostile::collisions::run,
+    },
 ];

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::bodies::{Body, DAY, Site};
-use super::figures::{ms, peak_memory_mib, quantile};
+use super::figures::{MEMORY_MAX_MIB, ms, peak_memory_mib, quantile};
 use super::wire::Wire;
 use super::{Ending, Setting};
 use crate::server::{Server, Target};
@@ -31,8 +31,6 @@ const SIZES: [u64; 4] = [10, 1_000, 1_000, 9_000];
 const BODIES: u64 = 16;
 /// Every how manieth accepted batch is sent once more.
 const REPEAT_EVERY: u64 = 16;
-/// The most that the server may ever have resident, under its default configuration.
-const MEMORY_MAX_MIB: u64 = 512;
 /// How long the server may take to be as before.
 const CALM_AFTER: Duration = Duration::from_secs(30);
 /// What a normal sender may have to wait longer than before the load.

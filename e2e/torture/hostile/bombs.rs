@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::super::bodies::Body;
+use super::super::figures::MEMORY_MAX_MIB;
 use super::super::wire::{Wire, connect, head};
 use super::super::{Ending, Setting};
 use super::attack;
@@ -23,8 +24,6 @@ const FITTING_BYTES: usize = 2_000_000;
 const WINDOW_LOG: u32 = 27;
 /// Compressed bytes that hold nothing: no more than the server reads of a body that it refuses.
 const NOTHING_BYTES: usize = 3 << 20;
-/// The most that the server may have resident.
-const MEMORY_MAX_MIB: u64 = 512;
 
 pub(crate) fn run(setting: &Setting) -> Result<Ending> {
     setting.on_server("", |server| torment(setting, server))

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::bodies::{Body, DAY, line};
+use super::super::figures::MEMORY_MAX_MIB;
 use super::super::wire::{Wire, connect, head};
 use super::super::{Ending, Setting};
 use super::attack;
@@ -31,8 +32,6 @@ const DRIP: Duration = Duration::from_millis(200);
 const THREADS: u64 = 8;
 /// Whose answers are long.
 const LARGE: &str = "cus-large";
-/// The most that the server may have resident.
-const MEMORY_MAX_MIB: u64 = 512;
 
 pub(crate) fn run(setting: &Setting) -> Result<Ending> {
     setting.on_server(CONFIG, |server| torment(setting, server))

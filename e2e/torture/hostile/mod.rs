@@ -1,7 +1,9 @@
 //! Input that is made to hurt: while it comes in, memory is bounded, and others are served.
 
 pub(super) mod bombs;
+pub(super) mod collisions;
 pub(super) mod connections;
+pub(super) mod names;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
