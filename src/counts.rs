@@ -1,6 +1,7 @@
 //! Exact counts by name, sorted: the form in which windows are merged, stored and answered.
 
 use crate::ids::Group;
+use crate::limits;
 use crate::window::Minute;
 
 /// The name that takes what is counted past a window's limit of distinct names.
@@ -58,9 +59,11 @@ impl Counts {
     }
 
     /// Adds `more`. Names already there always keep counting; new ones are taken while there are
-    /// fewer than `limit`, and what comes after that counts under [`OTHER`]. Sums stay exact (W2).
+    /// fewer than `limit`, and no more than [`limits::WINDOW_NAMES_BYTES_MAX`] of them. What comes
+    /// after that counts under [`OTHER`]. Sums stay exact (W2).
     pub fn merge(&mut self, more: &Counts, limit: usize) {
-        if self.is_empty() && more.len() <= limit {
+        let mut bytes = limits::WINDOW_NAMES_BYTES_MAX.saturating_sub(self.name_bytes());
+        if self.is_empty() && more.len() <= limit && more.name_bytes() <= bytes {
             self.0.clone_from(&more.0);
             return;
         }
@@ -76,8 +79,9 @@ impl Counts {
                 merged.push((name, before + count));
             } else if name.as_ref() == OTHER {
                 other += count;
-            } else if room > 0 {
+            } else if room > 0 && name.len() <= bytes {
                 room -= 1;
+                bytes -= name.len();
                 merged.push((name.clone(), *count));
             } else {
                 other += count;
@@ -105,6 +109,10 @@ impl Counts {
     /// Names that count against the limit.
     fn named(&self) -> usize {
         self.len() - usize::from(self.is_cut())
+    }
+
+    fn name_bytes(&self) -> usize {
+        self.0.iter().map(|(name, _)| name.len()).sum()
     }
 
     fn add_other(&mut self, count: u64) {
@@ -224,6 +232,25 @@ mod tests {
         let mut all = counts(&[("a", 1), ("c", 3)]);
         all.merge(&counts(&[("b", 2), ("c", 1), ("d", 4)]), 10);
         assert_eq!(all, counts(&[("a", 1), ("b", 2), ("c", 4), ("d", 4)]));
+    }
+
+    /// L1: however few they are, names have only so many bytes.
+    #[test]
+    fn long_names_fill_a_window_too() {
+        let long = |n: usize| n.to_string() + &"-".repeat(limits::WINDOW_NAMES_BYTES_MAX / 3 - 9);
+        let part = |from: usize| {
+            Counts::from_unsorted((from..from + 2).map(|n| (long(n).into(), 1)).collect())
+        };
+        let mut all = Counts::default();
+        all.merge(&part(0), 10);
+        all.merge(&part(2), 10);
+        all.merge(&part(0), 10);
+        all.merge(&counts(&[("x", 1)]), 10);
+        let names: Vec<_> = all.iter().map(|(name, n)| (name.len() > 9, n)).collect();
+        assert_eq!(names, [(false, 1), (true, 2), (true, 2), (true, 1), (false, 1)]);
+        let mut more_than_that = Counts::default();
+        more_than_that.merge(&Counts([part(0).0, part(2).0].concat()), 10);
+        assert_eq!((more_than_that.named(), more_than_that.total()), (3, 4));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use crate::counts::{Counts, KeyLimits, OTHER, TimedCounts, Totals, WindowCounts};
 use crate::ids::{CustomerId, Group};
 use crate::insight::{NameCount, Summary};
+use crate::limits::WINDOW_NAMES_BYTES_MAX;
 use crate::names::{NameId, Names};
 use crate::window::{Minute, Span};
 
@@ -23,8 +24,15 @@ pub struct Delta {
 #[derive(Debug, Default)]
 struct WindowDelta {
     totals: Totals,
-    paths: HashMap<NameId, u64>,
-    agents: HashMap<NameId, u64>,
+    paths: NamedCounts,
+    agents: NamedCounts,
+}
+
+#[derive(Debug, Default)]
+struct NamedCounts {
+    counts: HashMap<NameId, u64>,
+    /// Of their names.
+    bytes: usize,
 }
 
 /// About what a hash map takes for one pair, its free slots included.
@@ -59,8 +67,8 @@ impl Delta {
             first: Some(group),
         });
         let names = &mut self.names;
-        self.pairs += count(&mut delta.paths, &partial.paths, summary, names, limits.paths);
-        self.pairs += count(&mut delta.agents, &partial.agents, summary, names, limits.agents);
+        self.pairs += delta.paths.add(&partial.paths, summary, names, limits.paths);
+        self.pairs += delta.agents.add(&partial.agents, summary, names, limits.agents);
     }
 
     /// About how many bytes of memory it takes.
@@ -106,10 +114,9 @@ impl Delta {
     }
 
     fn resolve(&self, delta: &WindowDelta) -> WindowCounts {
-        let named = |ids: &HashMap<NameId, u64>| {
-            Counts::from_unsorted(
-                ids.iter().map(|(id, n)| (self.names.get(*id).into(), *n)).collect(),
-            )
+        let named = |named: &NamedCounts| {
+            let counts = named.counts.iter();
+            Counts::from_unsorted(counts.map(|(id, n)| (self.names.get(*id).into(), *n)).collect())
         };
         WindowCounts {
             totals: delta.totals,
@@ -119,27 +126,34 @@ impl Delta {
     }
 }
 
-/// Adds a batch's counts to a window's; past the limit of names, new ones count under [`OTHER`].
-/// Returns how many names are new in the window.
-fn count(
-    into: &mut HashMap<NameId, u64>,
-    more: &[NameCount],
-    summary: &Summary,
-    names: &mut Names,
-    limit: usize,
-) -> usize {
-    let before = into.len();
-    for (id, requests) in more {
-        let name = summary.names.get(*id);
-        // A full window must not intern what it will not keep: names are what takes memory.
-        let id = match names.find(name) {
-            Some(id) if into.len() < limit || into.contains_key(&id) => id,
-            None if into.len() < limit => names.intern(name),
-            _ => names.intern(OTHER),
-        };
-        *into.entry(id).or_default() += u64::from(*requests);
+impl NamedCounts {
+    /// Adds a batch's counts; past the limit of names, new ones count under [`OTHER`]. Returns how
+    /// many names are new in the window.
+    fn add(
+        &mut self,
+        more: &[NameCount],
+        summary: &Summary,
+        names: &mut Names,
+        limit: usize,
+    ) -> usize {
+        let before = self.counts.len();
+        for (id, requests) in more {
+            let name = summary.names.get(*id);
+            let bytes = self.bytes + name.len();
+            let has_room = self.counts.len() < limit && bytes <= WINDOW_NAMES_BYTES_MAX;
+            // A full window must not intern what it will not keep: names are what takes memory.
+            let id = match names.find(name) {
+                Some(id) if has_room || self.counts.contains_key(&id) => id,
+                None if has_room => names.intern(name),
+                _ => names.intern(OTHER),
+            };
+            *self.counts.entry(id).or_insert_with(|| {
+                self.bytes = bytes;
+                0
+            }) += u64::from(*requests);
+        }
+        self.counts.len() - before
     }
-    into.len() - before
 }
 
 #[cfg(test)]

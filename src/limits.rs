@@ -24,6 +24,9 @@ pub const PATH_BYTES_MAX: usize = 2_048;
 pub const USER_AGENT_BYTES_MAX: usize = 1_024;
 /// Invalid entries listed in one answer; the rest are counted only.
 pub const ENTRY_ERRORS_LISTED_MAX: usize = 20;
+/// Bytes of the names in one window, by path and by agent; past it new names count as those past
+/// `limits.paths_per_window` do. A window is merged whole, so this bounds what a checkpoint takes.
+pub const WINDOW_NAMES_BYTES_MAX: usize = 32 << 20;
 /// Bodies from this size on are decoded on a blocking thread, so that the reactor never waits.
 pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
 

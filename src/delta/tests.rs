@@ -39,6 +39,28 @@ fn names_past_the_limit_take_no_memory() {
     assert_eq!(delta.bytes(), full);
 }
 
+/// L1: long names fill a window before their number does.
+#[test]
+fn long_names_past_the_bytes_of_a_window_take_no_memory() {
+    let mut delta = Delta::default();
+    let limits = KeyLimits { paths: 100_000, agents: 1 };
+    let mut add = |names: std::ops::Range<usize>| {
+        let paths: Vec<_> = names.map(|n| format!("/{n:0>2000}")).collect();
+        let lines: Vec<_> = paths.iter().map(|path| (1, path.as_str())).collect();
+        delta.add(&customer("c"), &summary(&batch(&lines)), 0, Group(1), false, limits);
+        delta.bytes()
+    };
+    let fitting = WINDOW_NAMES_BYTES_MAX / 2_005;
+    for from in (0..fitting).step_by(1_000) {
+        add(from..from + 1_000);
+    }
+    let full = add(0..10);
+    assert_eq!(add(50_000..50_100), full);
+    let window = delta.get(Minute(1), &customer("c")).expect("counted");
+    assert_eq!(window.paths.len(), fitting + 1, "and (other)");
+    assert!(window.adds_up());
+}
+
 /// S1: keys come in the order of the store, each once.
 #[test]
 fn keys_are_sorted_by_minute_then_customer() {
