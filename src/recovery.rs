@@ -160,6 +160,13 @@ impl Recovery {
             accepted: position.accepted,
             damage,
         };
+        if self.archive != ArchiveRetention::Off
+            && let Some(last) = found.frames.last()
+        {
+            // Whoever wrote it may have been killed before the sync, or the sync has failed. Once
+            // it is checkpointed, a power cut must not take it from the archive that is to come.
+            last.write_again(disk.as_ref())?;
+        }
         replay.frames(&found)?;
         replay.free_lost_keys()?;
         let lives = replay.end_lives(lives, incarnation);

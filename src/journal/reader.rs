@@ -90,6 +90,23 @@ pub struct FrameAt {
     segment_id: u64,
 }
 
+impl FrameAt {
+    /// Writes the frame over itself and syncs it: that it can be read does not say that the disk
+    /// has it. Pages whose sync has failed count as clean, so that syncing alone does nothing.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write_again(&self, disk: &dyn Disk) -> DiskResult<()> {
+        // What is archived is durable.
+        let Home::Segment(path) = &self.home else { return Ok(()) };
+        let file = disk.open(path)?;
+        let mut bytes = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
+        file.read_at(self.offset, &mut bytes)?;
+        file.write_at(self.offset, &bytes)?;
+        file.sync_data()
+    }
+}
+
 /// The file that a frame is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Home {

@@ -11,6 +11,7 @@ use super::script::{Step, batch};
 use super::world::{START_MS, World};
 use crate::counts::KeyLimits;
 use crate::ids::AcceptTime;
+use crate::journal::ArchiveRetention;
 use crate::testing::SeededEntropy;
 use crate::window::WindowSize;
 
@@ -87,6 +88,25 @@ fn a_journal_that_failed_to_sync_then_restarted_then_power_cut() {
     assert_eq!(world.oracle.duplicates, 3, "the frame was seen");
     world.disk.go_down_after(0);
     world.after(Cut::PowerKeepsNothing, 2).must_recover("after the cut");
+}
+
+/// S2. The same two, with an archive: fails if recovery does not write the last frame again. The
+/// store has the group by then, and the journal would have nothing to archive.
+#[test]
+fn a_frame_that_was_not_synced_then_checkpointed_then_power_cut_is_archived() {
+    for spring in [Spring::GoDown, Spring::Fail] {
+        let mut world = World::started(33);
+        world.archive = ArchiveRetention::Forever;
+        let machine = serving(&mut world);
+        world.run(&machine, &groups(1)).expect("a disk that works");
+        caught(&mut world, &machine, &[group(1..4)], Trap::at(Op::SyncData, "journal/", spring));
+        let mut world = world.after(Cut::Kill, 1);
+        drop(serving(&mut world));
+        world.disk.go_down_after(0);
+        let mut world = world.after(Cut::PowerKeepsNothing, 2);
+        world.must_recover("after the cut");
+        world.must_pass_audit();
+    }
 }
 
 /// A1, A3. Fails if a failed sync of the journal is not an error: the repeat, judged by the claim
