@@ -43,7 +43,7 @@ pub(super) fn changed(batch: &Batch) -> Batch {
 /// within a group and across groups, checkpoints, segments turning over, keys being swept.
 pub(super) fn script() -> Vec<Step> {
     let (a, b, c) = (batch(1, 1, 3), batch(2, 2, 1), batch(1, 3, 2));
-    let many = |from: u64| (from..from + 12).map(|key| batch(key % 3, key, 2)).collect();
+    let many = |from: u64| (from..from + 9).map(|key| batch(key % 3, key, 2)).collect();
     vec![
         Step::Group(vec![a.clone()]),
         Step::Group(vec![b.clone(), a.clone(), changed(&a), c.clone(), c.clone()]),

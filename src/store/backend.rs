@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use redb::{Database, StorageBackend};
 
-use crate::disk::{DiskFile, DiskResult};
+use super::blocks::Blocks;
+use crate::disk::DiskFile;
 
 /// The store's file. The data directory's lock keeps other processes away from it.
 #[derive(Debug)]
-pub(super) struct DiskBackend {
-    file: Arc<dyn DiskFile>,
-}
+pub(super) struct DiskBackend(Blocks);
 
 impl DiskBackend {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
-        Self { file }
+        Self(Blocks::new(file))
     }
 }
 
@@ -51,30 +50,24 @@ impl Drop for Contained {
     }
 }
 
-/// redb speaks `io::Error` and shows no cause: path, action and reason stay in its text.
-fn io<T>(result: DiskResult<T>) -> io::Result<T> {
-    result
-        .map_err(|error| io::Error::new(error.source.kind(), format!("{error}: {}", error.source)))
-}
-
 impl StorageBackend for DiskBackend {
     fn len(&self) -> io::Result<u64> {
-        io(self.file.len())
+        self.0.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        io(self.file.read_at(offset, out))
+        self.0.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        io(self.file.set_len(len))
+        self.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        io(self.file.sync_data())
+        self.0.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        io(self.file.write_at(offset, data))
+        self.0.write(offset, data)
     }
 }

@@ -1,4 +1,5 @@
-//! The store: what checkpoints have made of the journal. One redb file.
+//! The store: what checkpoints have made of the journal. One redb file, each block of it with a
+//! checksum (`blocks.rs`).
 //!
 //! # Format
 //!
@@ -30,6 +31,7 @@
 //!   day's; hour = base + minutes and day = base + hours hold always, late data included (W2).
 
 mod backend;
+mod blocks;
 mod check;
 mod commit;
 mod copy;

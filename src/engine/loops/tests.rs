@@ -122,8 +122,9 @@ fn an_answer_leaves_after_the_last_dispatch() {
     let loops = start(0);
     let mut answer = loops.submit("k", 100);
     let Loops { sequencer, to_sequencer, workers, .. } = loops;
-    thread::scope(|scope| {
-        let ended = scope.spawn(|| sequencer.run());
+    // Queues go with the test that fails, and the sequencer with its queues.
+    thread::scope(move |scope| {
+        let ended = scope.spawn(move || sequencer.run());
         for worker in &workers {
             thread::sleep(Duration::from_millis(30));
             assert!(answer.try_recv().is_err(), "a worker has not been given the batch yet");
