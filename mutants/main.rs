@@ -25,7 +25,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 /// Longer than any test takes; one that hangs has not noticed.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Take away rules one at a time and see that tests notice.
 #[derive(Parser)]

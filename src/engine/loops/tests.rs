@@ -144,8 +144,8 @@ fn a_failed_sync_lets_nothing_out() {
     let answer = loops.submit("k", 100);
     loops.dir.disk.fail(Op::SyncData, ".segment", ErrorKind::Other);
     let Loops { sequencer, workers, to_sequencer, .. } = loops;
-    assert!(sequencer.run().is_err());
     drop(to_sequencer);
+    assert!(sequencer.run().is_err());
     assert!(answer.blocking_recv().is_err(), "no answer");
     assert!(workers.iter().all(|worker| worker.try_recv().is_err()), "no dispatch");
 }
