@@ -93,8 +93,10 @@ impl Archive {
         let to = self.layout.archived(first, last, accepted);
         let packed = pack(&segment[..bytes]).map_err(|e| DiskError::new("compress", &path, e))?;
         match self.disk.create_new(&to, &packed, 0) {
-            // A crash came between archiving and reclaiming.
-            Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Whoever archived it was killed before it reclaimed, or before the name was durable.
+            Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.sync_dir(&self.layout.archive())
+            }
             made => made.map(drop),
         }?;
         self.prune(accepted)

@@ -109,6 +109,24 @@ fn a_frame_that_was_not_synced_then_checkpointed_then_power_cut_is_archived() {
     }
 }
 
+/// S2. Fails if a segment that is archived already is reclaimed without a sync of the archive: the
+/// name in it may be one that only the page cache has.
+#[test]
+fn killed_before_the_name_of_an_archived_segment_is_durable_then_reclaimed_then_power_cut() {
+    let mut world = World::new(34);
+    world.archive = ArchiveRetention::Forever;
+    let machine = serving(&mut world);
+    world.run(&machine, &groups(5)).expect("a disk that works");
+    let trap = Trap::at(Op::SyncDir, "archive", Spring::GoDown);
+    caught(&mut world, &machine, &[Step::Checkpoint], trap);
+    let mut world = world.after(Cut::Kill, 1);
+    let machine = world.boot().expect("a disk that works");
+    caught(&mut world, &machine, &[Step::Checkpoint], trap);
+    let mut world = world.after(Cut::PowerKeepsNothing, 2);
+    world.must_recover("after the cut");
+    world.must_pass_audit();
+}
+
 /// A1, A3. Fails if a failed sync of the journal is not an error: the repeat, judged by the claim
 /// of the first, would be answered as accepted with it.
 #[test]
