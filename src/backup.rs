@@ -109,7 +109,8 @@ impl Backup {
         frozen.copy_into(&copied, &|done, all| watch(Stage::Store, done, all))?;
         drop(copied);
         disk.create_dir(&to.journal())?;
-        claim::copy(disk, &self.from, to, &|done, all| watch(Stage::Claims, done, all))?;
+        let pages = |done, all| watch(Stage::Claims, done, all);
+        claim::copy(disk, &self.from, to, &frozen.seals()?, &pages)?;
         self.copy_archive(frozen.position().group, watch)?;
         let version = read_all(disk, &self.from.version())?;
         disk.create_new(&to.version(), &version, 0)?;

@@ -139,8 +139,8 @@ impl NamedCounts {
         let before = self.counts.len();
         for (id, requests) in more {
             let name = summary.names.get(*id);
-            let bytes = self.bytes + name.len();
-            let has_room = self.counts.len() < limit && bytes <= WINDOW_NAMES_BYTES_MAX;
+            let has_room =
+                self.counts.len() < limit && self.bytes + name.len() <= WINDOW_NAMES_BYTES_MAX;
             // A full window must not intern what it will not keep: names are what takes memory.
             let id = match names.find(name) {
                 Some(id) if has_room || self.counts.contains_key(&id) => id,
@@ -148,7 +148,7 @@ impl NamedCounts {
                 _ => names.intern(OTHER),
             };
             *self.counts.entry(id).or_insert_with(|| {
-                self.bytes = bytes;
+                self.bytes += names.get(id).len();
                 0
             }) += u64::from(*requests);
         }

@@ -58,10 +58,10 @@ pub enum EngineError {
         /// What this program writes.
         known: u32,
     },
-    /// Acknowledged batches cannot be read.
-    #[error("the journal in {} is damaged: {}", path.display(), list(damage))]
+    /// Acknowledged batches, or claims, cannot be read.
+    #[error("the data directory {} is damaged: {}", path.display(), list(damage))]
     Damaged {
-        /// The journal's directory.
+        /// The data directory.
         path: PathBuf,
         /// What is missing.
         damage: Vec<Damage>,
@@ -132,7 +132,8 @@ impl EngineError {
             }
             Self::Disk(_) => "look at the disk, then start again; what was acknowledged is kept",
             Self::Store(error) if error.is_corrupt() => {
-                "the disk changed stored bytes: restore the data directory from a copy"
+                "the disk changed stored bytes: restore the data directory from a copy, or make a \
+                 new one with `logmill rebuild` if archive.retention was on"
             }
             Self::Store(_) => "look at the disk, then start again; what was acknowledged is kept",
             Self::Probe(_) => {
@@ -143,7 +144,7 @@ impl EngineError {
             Self::Version { .. } => "run the version of logmill that wrote it, or a newer one",
             Self::Damaged { .. } => {
                 "restore the data directory from a copy, or start with --repair to go on without \
-                 the batches that cannot be read"
+                 the batches and keys that cannot be read"
             }
             Self::Thread { .. } => {
                 "start again: recovery counts every acknowledged batch; please report this"

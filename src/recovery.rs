@@ -160,11 +160,9 @@ impl Recovery {
             accepted: position.accepted,
             damage,
         };
-        if self.archive != ArchiveRetention::Off
-            && let Some(last) = found.frames.last()
-        {
+        if let Some(last) = found.frames.last() {
             // Whoever wrote it may have been killed before the sync, or the sync has failed. Once
-            // it is checkpointed, a power cut must not take it from the archive that is to come.
+            // it is checkpointed, a power cut must not take it from an archive that is to come.
             last.write_again(disk.as_ref())?;
         }
         replay.frames(&found)?;
@@ -182,7 +180,7 @@ impl Recovery {
         )?
         .with_archive(self.archive)?;
         let Replay { claims, workers, group, epoch, accepted, damage, .. } = replay;
-        if damage.is_empty() {
+        if damage.iter().all(Damage::is_of_claims) {
             keeper.take_back(found.segments);
             // Archiving takes time and can be done while the engine serves.
             while self.archive == ArchiveRetention::Off && keeper.reclaim_next()? {}
@@ -280,12 +278,12 @@ impl Recovery {
 
     fn judge(&self, damage: &[Damage]) -> Result<(), EngineError> {
         for damage in damage {
-            tracing::error!(%damage, "acknowledged batches cannot be read");
+            tracing::error!(%damage, "the data directory is damaged");
         }
         if damage.is_empty() || self.repair {
             return Ok(());
         }
-        let path = self.layout.journal();
+        let path = self.layout.root().to_path_buf();
         Err(EngineError::Damaged { path, damage: damage.to_vec() })
     }
 }

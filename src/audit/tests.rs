@@ -7,9 +7,9 @@ use crate::backup::{Backup, BackupError};
 use crate::claim::{ClaimSync, KeyRetention};
 use crate::clock::Now;
 use crate::delta::Delta;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, PageId, RealDisk};
 use crate::engine::{Engine, EngineSettings};
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Incarnation};
 use crate::journal::archived;
 use crate::sequencer::Outcome;
 use crate::status::{Ceilings, Status};
@@ -179,6 +179,35 @@ fn a_backup_of_a_running_engine_is_a_whole_data_directory() {
         assert!(matches!(send_one(&engine, key), Outcome::Duplicate(_)), "k{key}");
     }
     send(&engine, 10..12);
+}
+
+/// A2: what the disk changes in a copy is not taken for new there, and what it has changed before
+/// is not copied: the keys would be free in the copy.
+#[test]
+fn a_backup_takes_seals_along_and_no_broken_ones() {
+    let place = Place::used(ArchiveRetention::Off);
+    let back_up = |name: &str| {
+        let to = place.beside(name);
+        let engine = place.start(&place.recovery());
+        let backup = Backup::begin(place.dir.disk(), place.dir.layout.clone(), to.root());
+        let frozen = engine.freeze().expect("running");
+        backup.expect("begun").write(&frozen, &|_, _, _| {}).map(|()| to)
+    };
+    let first_entry = |layout: &Layout| {
+        let first = PageId { incarnation: Incarnation(1), number: 0 };
+        place.dir.flip(&layout.page(first), 40 + 20);
+    };
+    let copy = back_up("copy").expect("written");
+    first_entry(&copy);
+    let engine = place.start(&place.at(copy.clone()));
+    assert_eq!(send_one(&engine, 0), Outcome::Unreadable);
+    drop(engine);
+    let report = place.audit_of(&place.at(copy));
+    assert!(matches!(report.findings[..], [Finding::ClaimPage(_)]), "{:?}", report.findings);
+
+    first_entry(&place.dir.layout);
+    let refused = back_up("another copy").expect_err("the claims are damaged");
+    assert!(refused.to_string().contains("claims/pages"), "{refused}");
 }
 
 #[test]

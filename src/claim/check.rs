@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::page::{Claim, PageIndex};
+use super::page::{Claim, PageHeader, PageIndex};
 use super::store::ClaimStore;
 use crate::disk::{DiskResult, Layout, PageId};
 use crate::ids::{Group, Incarnation};
@@ -15,15 +15,18 @@ impl ClaimStore {
         &self.damaged
     }
 
-    /// Puts the damaged pages aside; the keys that were claimed there are free again.
+    /// Puts the damaged pages aside; the keys that were claimed there are free again. Names lead
+    /// to a page whatever it is called, so the page itself says that it is given up.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn set_damaged_aside(&mut self) -> DiskResult<()> {
         for path in std::mem::take(&mut self.damaged) {
+            let file = self.disk.open(&path)?;
+            PageHeader::give_up(file.as_ref())?;
+            file.sync_data()?;
             self.disk.rename(&path, &Layout::aside(&path))?;
             self.disk.sync_dir(&self.layout.pages())?;
-            self.gave_up = true;
         }
         Ok(())
     }

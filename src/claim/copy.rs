@@ -3,20 +3,24 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
+use super::Seals;
 use super::page::{PageHeader, PageIndex, Seal};
 use crate::disk::{Disk, DiskError, DiskResult, Layout, PageId, read_all};
 
 /// Copies pages and makes the names that lead to them; tells how many pages are done of how many.
 ///
-/// What is claimed or swept meanwhile may be in the copy or not. A claim of a group after the
-/// checkpoint that the copy goes with is void there, as it is after a crash.
+/// `seals` are those of the checkpoint that the copy goes with. What is claimed or swept meanwhile
+/// may be in the copy or not. A claim of a group after the checkpoint is void there, as it is after
+/// a crash.
 ///
 /// # Errors
-/// If either disk fails.
+/// If either disk fails, or a page has damage before its seal: which names lead to the damaged
+/// entries cannot be known, and in the copy their keys would be free.
 pub fn copy(
     disk: &dyn Disk,
     from: &Layout,
     to: &Layout,
+    seals: &Seals,
     progress: &dyn Fn(u64, u64),
 ) -> DiskResult<()> {
     disk.create_dir(&to.pages())?;
@@ -27,7 +31,8 @@ pub fn copy(
     let pages: Vec<_> = names.iter().filter_map(|name| Layout::parse_page(name)).collect();
     let mut shards = BTreeSet::new();
     for (done, id) in (1..).zip(&pages) {
-        copy_page(disk, from, to, *id, &mut shards)?;
+        let seal = seals.get(id).copied().unwrap_or_default();
+        copy_page(disk, from, to, *id, seal, &mut shards)?;
         progress(done, pages.len() as u64);
     }
     for shard in shards {
@@ -41,12 +46,19 @@ fn copy_page(
     from: &Layout,
     to: &Layout,
     id: PageId,
+    seal: Seal,
     shards: &mut BTreeSet<u8>,
 ) -> DiskResult<()> {
     let Some(bytes) = unless_gone(read_all(disk, &from.page(id)))? else { return Ok(()) };
     let page = to.page(id);
     let file = disk.create_new(&page, &bytes, 0)?;
-    for name in PageIndex::load(file.as_ref(), id, Seal::default())?.names() {
+    let index = PageIndex::load(file.as_ref(), id, seal)?;
+    if index.is_damaged {
+        let what = "entries are damaged; a start with --repair gives them up";
+        let source = std::io::Error::new(ErrorKind::InvalidData, what);
+        return Err(DiskError::new("copy", &from.page(id), source));
+    }
+    for name in index.names() {
         // Only what still leads here: a void claim's name may have moved on, a swept one is gone.
         let Some(named) = unless_gone(disk.open(&from.name(name)))? else { continue };
         if PageHeader::read(named.as_ref())?.is_some_and(|header| header.id == id) {

@@ -8,7 +8,7 @@
 //! it is used, to which the entries of a group are appended before their names are linked.
 //!
 //! ```text
-//! page      header | entry | entry | … | zeros
+//! page      header | entry | entry | … | zeros           (a repair gives up one: magic "LOGMCLM-")
 //! header    magic "LOGMCLM1" | incarnation | number | server uptime in ms | xxh3-64   (5 × u64)
 //! entry     length u32 | of customer u8 | of key u8 | zero u16 | checksum u64 | group u64
 //!           | entries u32 | windows u32 | claim u128 | content digest u128 | customer | key

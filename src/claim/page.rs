@@ -16,6 +16,7 @@ use crate::ids::{ContentDigest, Group, Incarnation};
 use crate::limits;
 
 const PAGE_MAGIC: u64 = u64::from_le_bytes(*b"LOGMCLM1");
+const GIVEN_UP_MAGIC: u64 = u64::from_le_bytes(*b"LOGMCLM-");
 pub(super) const PAGE_HEADER_BYTES: usize = 40;
 const ENTRY_HEADER_BYTES: usize = 64;
 const CHECKSUM_AT: usize = 8;
@@ -98,6 +99,20 @@ impl PageHeader {
         }
         let id = PageId { incarnation: Incarnation(field(1)?), number: field(2)? };
         Some(Self { id, created_uptime_ms: field(3)? })
+    }
+
+    /// Says in place of a header that nothing on the page counts.
+    pub(super) fn give_up(file: &dyn DiskFile) -> DiskResult<()> {
+        file.write_at(0, &GIVEN_UP_MAGIC.to_le_bytes())
+    }
+
+    /// Whether the page was given up.
+    pub(super) fn is_given_up(file: &dyn DiskFile) -> DiskResult<bool> {
+        let mut magic = [0; 8];
+        match file.read_at(0, &mut magic) {
+            Err(error) if error.source.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| u64::from_le_bytes(magic) == GIVEN_UP_MAGIC),
+        }
     }
 
     /// Reads the header of the page that a name or a page file leads to.
@@ -226,7 +241,9 @@ impl PageIndex {
             if let Some(entry) = decode_entry(&self.bytes[at..], self.id.incarnation) {
                 let offset = u32::try_from(at).expect("a page is short");
                 self.offsets.entry(entry.name).or_insert(offset);
-                valid_to += if valid_to == at { len } else { 0 };
+                if valid_to == at {
+                    valid_to += len;
+                }
             }
             at += len;
         }

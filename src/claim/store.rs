@@ -55,8 +55,6 @@ pub struct ClaimStore {
     pub(super) closed: VecDeque<ClosedPage>,
     /// Pages whose headers are damaged: what was claimed there cannot be judged.
     pub(super) damaged: Vec<PathBuf>,
-    /// There are pages that a repair has put aside: names that lead to them are free.
-    pub(super) gave_up: bool,
     pub(super) seals: Seals,
     /// Pages read to judge duplicates, the most recent last.
     cache: VecDeque<PageIndex>,
@@ -129,9 +127,8 @@ impl ClaimStore {
         uptime_before: Duration,
     ) -> DiskResult<Self> {
         let (mut closed, mut damaged) = (Vec::new(), Vec::new());
-        let (mut keys_held, mut gave_up) = (0, false);
+        let mut keys_held = 0;
         for name in disk.list(&layout.pages())? {
-            gave_up |= Layout::is_aside(&name);
             let Some(id) = Layout::parse_page(&name) else { continue };
             let path = layout.page(id);
             match PageHeader::read(disk.open(&path)?.as_ref())? {
@@ -159,7 +156,6 @@ impl ClaimStore {
             next_page: 0,
             closed: closed.into(),
             damaged,
-            gave_up,
             seals,
             cache: VecDeque::new(),
             keys_held,
@@ -375,7 +371,8 @@ impl ClaimStore {
             Err(error) => return Err(error),
         };
         let Some(header) = PageHeader::read(file.as_ref())? else {
-            return Ok((!self.gave_up).then(|| self.unreadable(claim)));
+            let is_free = PageHeader::is_given_up(file.as_ref())?;
+            return Ok((!is_free).then(|| self.unreadable(claim)));
         };
         let last_group = self.last_group_of(header.id.incarnation);
         let page = self.page_index(header.id, file.as_ref())?;

@@ -89,8 +89,8 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// Removes a name if it still leads to the page, or to one that cannot say what it is: that
-    /// proves nothing.
+    /// Removes a name if it still leads to the page. It may have been taken over by another, whose
+    /// keys must not go if its header is damaged.
     pub(super) fn forget(&mut self, name: u128, page: PageId) -> DiskResult<()> {
         let path = self.layout.name(name);
         let file = match self.disk.open(&path) {
@@ -98,7 +98,12 @@ impl ClaimStore {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if PageHeader::read(file.as_ref())?.is_none_or(|header| header.id == page) {
+        let leads_here = match PageHeader::read(file.as_ref())? {
+            Some(header) => header.id == page,
+            // Either page can be the damaged one.
+            None => PageHeader::read(self.disk.open(&self.layout.page(page))?.as_ref())?.is_none(),
+        };
+        if leads_here {
             self.disk.remove(&path)?;
             failpoint::reach(Failpoint::AfterSweep);
             self.keys_held = self.keys_held.saturating_sub(1);

@@ -56,8 +56,10 @@ fn long_names_past_the_bytes_of_a_window_take_no_memory() {
     }
     let full = add(0..10);
     assert_eq!(add(50_000..50_100), full);
+    let short = summary(&batch(&[(1, "/short")]));
+    delta.add(&customer("c"), &short, 0, Group(1), false, limits);
     let window = delta.get(Minute(1), &customer("c")).expect("counted");
-    assert_eq!(window.paths.len(), fitting + 1, "and (other)");
+    assert_eq!(window.paths.len(), fitting + 2, "and (other), and a short one that fits still");
     assert!(window.adds_up());
 }
 

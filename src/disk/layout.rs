@@ -33,9 +33,6 @@ pub struct PageId {
 
 const ARCHIVED: &str = ".segment.zst";
 
-/// What is put aside is called this, and then as before.
-const ASIDE_PREFIX: &str = "damaged-";
-
 /// Files that are being made carry this prefix until they get their name.
 pub(super) const UNFINISHED_PREFIX: &str = ".new-";
 
@@ -205,13 +202,7 @@ impl Layout {
     #[must_use]
     pub fn aside(path: &Path) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!("{ASIDE_PREFIX}{name}"))
-    }
-
-    /// Whether a file was put aside.
-    #[must_use]
-    pub fn is_aside(name: &str) -> bool {
-        name.starts_with(ASIDE_PREFIX)
+        path.with_file_name(format!("damaged-{name}"))
     }
 
     /// Whether a file was left behind half made by a process that died.

@@ -83,7 +83,7 @@ impl Archive {
     /// Archives a segment, durably. One without a frame leaves nothing to archive.
     ///
     /// # Errors
-    /// If the disk fails; the call may be repeated.
+    /// If the disk fails; the call may be repeated if it is only full.
     pub(super) fn add(&self, sequence: u64) -> DiskResult<()> {
         let path = self.layout.segment(sequence);
         let mut segment = read_all(self.disk.as_ref(), &path)?;

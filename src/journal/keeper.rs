@@ -176,7 +176,7 @@ impl SegmentKeeper {
         if let Some(archive) = &self.archive
             && let Err(error) = archive.add(segment.sequence)
         {
-            if !error.is_out_of_space() {
+            if !error.is_only_full() {
                 return Err(error);
             }
             tracing::warn!(%error, source = %error.source, "no room to archive a segment");

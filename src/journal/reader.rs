@@ -17,7 +17,8 @@ use crate::disk::{Disk, DiskResult, Layout, read_all};
 use crate::ids::{AcceptTime, Group};
 use crate::limits;
 
-/// What is wrong with a journal. Never happens by a crash alone: the disk, or a person, did it.
+/// What is wrong with a journal, or with claims. Never happens by a crash alone: the disk, or a
+/// person, did it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// A segment does not say what it is.
@@ -63,6 +64,12 @@ pub enum Damage {
 }
 
 impl Damage {
+    /// Whether it is of claims: keys are lost by it, and no batch.
+    #[must_use]
+    pub fn is_of_claims(&self) -> bool {
+        matches!(self, Self::ClaimPage { .. } | Self::ClaimEntries { .. })
+    }
+
     /// The groups that are lost by it, where they are known.
     #[must_use]
     pub fn lost(&self) -> Option<RangeInclusive<Group>> {

@@ -1,5 +1,5 @@
-//! A file whose blocks are checked whenever they are read: what the disk has changed is never
-//! believed.
+//! A file whose blocks are checked whenever they are read, so that what the disk has changed is
+//! not believed.
 //!
 //! redb has checksums in its trees and looks at them after a crash; what it reads while it serves,
 //! it believes. A turned bit in a branch would hide rows without a word.
@@ -14,11 +14,15 @@
 //!
 //! # Rules
 //!
-//! - The first block is redb's header. It is written in place, so a crash may tear it; redb keeps
-//!   two versions of it with checksums of its own, and it has none here.
+//! - The first block is redb's header. It is written in place, so a crash may tear it, and it has
+//!   no sum here. redb keeps the roots of its last two commits in it, each with a checksum; which
+//!   of the two counts is one bit that nothing checks.
 //! - All other blocks are written only while no commit needs them. So it does not matter that a
 //!   block and its sum can reach the disk one without the other: the commit that needs them syncs
-//!   both, and until then sums can wait in memory.
+//!   both, and until then sums can wait in memory. This needs commits in two phases, as all ours
+//!   are: after one in a single phase redb would look at blocks that a crash has torn.
+//! - Sums share sectors with the sums of blocks that are needed. A disk must not, in a power cut,
+//!   spoil what it did not write; redb relies on that for its header, too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -56,7 +60,8 @@ impl Blocks {
         Ok(groups * GROUP + rest.saturating_sub(BLOCK))
     }
 
-    /// Cuts or extends; what is new is zeros.
+    /// Cuts or extends. What is new is zeros, but not for sure after a power cut: redb writes a
+    /// page before it reads it.
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         let before = self.len()?;
         let cut = len.div_ceil(BLOCK)..before.div_ceil(BLOCK);
@@ -123,9 +128,10 @@ impl Blocks {
             let out = &mut out[bytes];
             io(self.file.read_at(at(blocks.start * BLOCK), out))?;
             let mut sums = vec![0; to_usize((blocks.end - blocks.start) * SUM)];
+            // Before sums are read: the ones that wait must not move to the file in between.
+            let waiting = self.waiting.read().expect(POISON);
             io(self.file.read_at(sum_at(blocks.start), &mut sums))?;
             let (sums, _) = sums.as_chunks();
-            let waiting = self.waiting.read().expect(POISON);
             for ((number, block), sum) in blocks.zip(out.chunks(BLOCK_BYTES)).zip(sums) {
                 let recorded = waiting.get(&number).copied();
                 check(number, block, recorded.unwrap_or(u64::from_le_bytes(*sum)))?;

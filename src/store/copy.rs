@@ -7,7 +7,10 @@ use redb::{
 };
 
 use super::rows::RowResult;
-use super::{AGENTS, DIRTY, LIVES, META, PATHS, Position, Store, StoreError, TOTALS, TOUCHED};
+use super::{
+    AGENTS, DIRTY, LIVES, META, PATHS, Position, SEALS, Store, StoreError, TOTALS, TOUCHED, seals,
+};
+use crate::claim::Seals;
 use crate::ids::{Group, Incarnation};
 use crate::limits;
 
@@ -46,6 +49,14 @@ impl FrozenStore {
         self.position
     }
 
+    /// Up to where each claim page is durable.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn seals(&self) -> Result<Seals, StoreError> {
+        self.store.reading(|_| seals(&self.txn))
+    }
+
     /// Writes all rows into an empty store. The life that runs has not ended, but for the copy it
     /// has: with the checkpoint, and whatever it claimed later is void there.
     ///
@@ -62,6 +73,7 @@ impl FrozenStore {
             rows.copy(txn, TOUCHED)?;
             rows.copy(txn, META)?;
             rows.copy(txn, LIVES)?;
+            rows.copy(txn, SEALS)?;
             let Position { incarnation: Incarnation(life), group: Group(last), .. } = self.position;
             txn.open_table(LIVES)?.insert(life, last)?;
             Ok(())
@@ -86,6 +98,7 @@ impl Rows<'_> {
         for table in [DIRTY, TOUCHED] {
             all += self.from.open_table(table)?.len()?;
         }
+        all += self.from.open_table(SEALS)?.len()?;
         Ok(all + self.from.open_table(META)?.len()? + self.from.open_table(LIVES)?.len()?)
     }
 

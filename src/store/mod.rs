@@ -212,17 +212,7 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn seals(&self) -> Result<Seals, StoreError> {
-        self.reading(|database| {
-            let table = database.begin_read()?.open_table(SEALS)?;
-            let mut seals = Seals::new();
-            for row in table.iter()? {
-                let (page, seal) = row?;
-                let (incarnation, number) = page.value();
-                let id = PageId { incarnation: Incarnation(incarnation), number };
-                seals.insert(id, Seal(seal.value()));
-            }
-            Ok(seals)
-        })
+        self.reading(|database| seals(&database.begin_read()?))
     }
 
     /// Begins a new life of the process, durably; its number was never used before.
@@ -282,6 +272,16 @@ impl Store {
         };
         guard("write", &self.path, transact)
     }
+}
+
+fn seals(txn: &redb::ReadTransaction) -> rows::RowResult<Seals> {
+    let mut seals = Seals::new();
+    for row in txn.open_table(SEALS)?.iter()? {
+        let (page, seal) = row?;
+        let (incarnation, number) = page.value();
+        seals.insert(PageId { incarnation: Incarnation(incarnation), number }, Seal(seal.value()));
+    }
+    Ok(seals)
 }
 
 /// Does something with the database. It panics on some damaged pages: that ends here, as an error

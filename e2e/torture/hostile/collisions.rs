@@ -26,6 +26,8 @@ const CLAIM_DOMAIN: &str = "logmill 2026 idempotency claim";
 /// Minutes since 1970 of the day that all lines are of.
 const DAY_MINUTES: u64 = 20_513 * 1_440;
 const BATCH: usize = 1_000;
+/// Minutes that lines are of; so many belong to one of eight partitions.
+const WINDOWS: usize = 150;
 
 /// What is sent in one round: batches with their keys, for one customer.
 struct Round {
@@ -114,7 +116,7 @@ fn windows(round: u64, size: usize, partitions: u64, crafted: bool) -> Round {
     let owner =
         |minute: &u64| xxh3_64_with_seed(customer.as_bytes(), DAY_MINUTES + minute) % partitions;
     let minutes: Vec<_> =
-        (0..1_440).filter(|minute| !crafted || owner(minute) == 0).take(500).collect();
+        (0..1_440).filter(|minute| !crafted || owner(minute) == 0).take(WINDOWS).collect();
     let lines: Vec<_> = (0..size)
         .map(|n| {
             line(60 * minutes[n % minutes.len()], &format!("/{}", n / minutes.len()), "curl/8")
@@ -123,14 +125,18 @@ fn windows(round: u64, size: usize, partitions: u64, crafted: bool) -> Round {
     Round { batches: in_batches(&lines), customer }
 }
 
-/// Paths of the same length that differ in a few bits at their end, or at random everywhere.
+/// Paths of the same length that differ in one bit here and there at their end, or everywhere.
 fn names(round: u64, size: usize, crafted: bool) -> Round {
     let path = |n: u64| match crafted {
         true => {
             let bits = (0..20).map(|bit| if n >> bit & 1 == 0 { '@' } else { 'A' });
             format!("/{}{}", "@".repeat(43), bits.collect::<String>())
         }
-        false => format!("/{:064x}", u128::from(xxh3_64_with_seed(&n.to_le_bytes(), round)) << 64),
+        false => {
+            let part = |seed| format!("{:016x}", xxh3_64_with_seed(&n.to_le_bytes(), round + seed));
+            let parts: String = (0..4).map(part).collect();
+            format!("/{}", &parts[..63])
+        }
     };
     let lines: Vec<_> = (0..size as u64).map(|n| line(0, &path(n), &path(n))).collect();
     Round { customer: format!("names-{round}-{crafted}"), batches: in_batches(&lines) }

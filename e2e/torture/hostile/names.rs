@@ -23,6 +23,8 @@ const LONG_PATH_BYTES: usize = 2_048;
 /// Defaults of `limits.paths_per_window` and `limits.agents_per_window`.
 const PATHS_MAX: usize = 100_000;
 const AGENTS_MAX: usize = 10_000;
+/// `WINDOW_NAMES_BYTES_MAX` of the server, and a name's method.
+const NAMES_BYTES_MAX: usize = (32 << 20) + 16;
 /// Before a refused batch is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
 /// All tries of one batch.
@@ -156,7 +158,12 @@ fn check(target: &Target, stream: Stream, entries: u64) -> Result<()> {
         let names = window[by].as_object().with_context(|| format!("{by} of {stream:?}"))?;
         let sum: u64 = names.values().filter_map(serde_json::Value::as_u64).sum();
         ensure!(window["requests"] == sum, "{stream:?}: {by} adds up to {sum}");
+        let bytes: usize = names.keys().map(String::len).sum();
+        ensure!(bytes <= NAMES_BYTES_MAX, "{stream:?}: {bytes} bytes of names in {by}");
         ensure!(names.len() <= most + 1, "{stream:?}: {} names in {by}", names.len());
+        // What has a name of its own is lost to `(other)` only if the window is full.
+        let is_full = names.len() == most + 1 || bytes + LONG_PATH_BYTES > NAMES_BYTES_MAX;
+        ensure!(is_full || !names.contains_key("(other)"), "{stream:?}: {by} has room");
     }
     Ok(())
 }

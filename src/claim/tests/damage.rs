@@ -25,6 +25,25 @@ fn keys_on_a_garbage_page_are_free_once_it_is_put_aside() {
     assert_eq!(take(&mut third, "l", 2, 13, START), WON, "in later lives too");
 }
 
+/// A2: what was given up with one page says nothing of the next that is damaged, nor may a sweep of
+/// an older page take its keys.
+#[test]
+fn keys_on_a_second_garbage_page_are_not_free() {
+    let (dir, mut claims) = first_life();
+    take(&mut claims, "given up", 1, 1, START);
+    dir.overwrite(&page(&dir, 1, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
+    let mut second = open(&dir, 2, &[9], START);
+    second.set_damaged_aside().expect("put aside");
+    take(&mut second, "moved", 1, 10, START);
+    let mut third = open(&dir, 3, &[9, 10], START);
+    third.claim_again(&[claim("c", "moved", 1)], Group(10), START).expect("works");
+    dir.overwrite(&page(&dir, 3, 0), 0, &[0xff; PAGE_HEADER_BYTES]);
+    let late = CLAIM_PAGE_AGE_MAX + WEEK.age;
+    third.sweep(WEEK, late).expect("works");
+    assert_eq!(take(&mut third, "moved", 1, 11, late), UNREADABLE);
+    assert_eq!(take(&mut third, "given up", 1, 12, late), WON);
+}
+
 /// L1: one garbage page does not keep all younger keys for ever.
 #[test]
 fn a_garbage_page_is_named_and_does_not_stop_the_sweep() {
@@ -47,7 +66,12 @@ fn a_garbage_page_put_aside_stays_aside() {
     let mut second = open(&dir, 2, &[9], START);
     dir.disk.take_log();
     second.set_damaged_aside().expect("put aside");
-    let expected = [(Op::Rename, page(&dir, 1, 0)), (Op::SyncDir, dir.layout.pages())];
+    let expected = [
+        (Op::Write, page(&dir, 1, 0)),
+        (Op::SyncData, page(&dir, 1, 0)),
+        (Op::Rename, page(&dir, 1, 0)),
+        (Op::SyncDir, dir.layout.pages()),
+    ];
     assert_eq!(dir.disk.take_log(), expected);
     assert!(open(&dir, 3, &[9, 9], START).damaged().is_empty());
 }
