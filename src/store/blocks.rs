@@ -34,10 +34,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::disk::{DiskFile, DiskResult};
 
 const BLOCK: u64 = 4_096;
-const BLOCK_BYTES: usize = 4_096;
+const BLOCK_BYTES: usize = BLOCK as usize;
 const SUM: u64 = 8;
 const BLOCKS_PER_GROUP: u64 = BLOCK / SUM;
 const GROUP: u64 = BLOCKS_PER_GROUP * BLOCK;
+/// redb's own, without a sum.
+const HEADER: Range<u64> = 0..1;
 const POISON: &str = "no code that holds the lock panics";
 
 /// The blocks of a file, numbered from 0, without their sums.
@@ -79,18 +81,16 @@ impl Blocks {
     /// # Errors
     /// `InvalidData` if a block is not what was written.
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let end = offset + out.len() as u64;
-        if end <= BLOCK {
+        let (blocks, within) = covering(offset, out.len());
+        if blocks == HEADER {
             return io(self.file.read_at(at(offset), out));
         }
-        let blocks = offset / BLOCK..end.div_ceil(BLOCK);
-        if blocks.start * BLOCK == offset && blocks.end * BLOCK == end {
+        if within.len() == bytes_of(&blocks) {
             return self.read_blocks(blocks, out);
         }
-        let mut whole = vec![0; to_usize((blocks.end - blocks.start) * BLOCK)];
-        let from = to_usize(offset - blocks.start * BLOCK);
+        let mut whole = vec![0; bytes_of(&blocks)];
         self.read_blocks(blocks, &mut whole)?;
-        out.copy_from_slice(&whole[from..from + out.len()]);
+        out.copy_from_slice(&whole[within]);
         Ok(())
     }
 
@@ -99,18 +99,16 @@ impl Blocks {
     /// # Errors
     /// As for [`Blocks::read`], if a block is written in part.
     pub(super) fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let end = offset + data.len() as u64;
-        if end <= BLOCK {
+        let (blocks, within) = covering(offset, data.len());
+        if blocks == HEADER {
             return io(self.file.write_at(at(offset), data));
         }
-        let blocks = offset / BLOCK..end.div_ceil(BLOCK);
-        if blocks.start * BLOCK == offset && blocks.end * BLOCK == end {
+        if within.len() == bytes_of(&blocks) {
             return self.write_blocks(blocks, data);
         }
-        let mut whole = vec![0; to_usize((blocks.end - blocks.start) * BLOCK)];
-        let from = to_usize(offset - blocks.start * BLOCK);
+        let mut whole = vec![0; bytes_of(&blocks)];
         self.read_blocks(blocks.clone(), &mut whole)?;
-        whole[from..from + data.len()].copy_from_slice(data);
+        whole[within].copy_from_slice(data);
         self.write_blocks(blocks, &whole)
     }
 
@@ -185,6 +183,17 @@ fn at(offset: u64) -> u64 {
 fn sum_at(block: u64) -> u64 {
     let (group, nth) = (block / BLOCKS_PER_GROUP, block % BLOCKS_PER_GROUP);
     group * (BLOCK + GROUP) + nth * SUM
+}
+
+/// The blocks that some bytes are in, and where in them.
+fn covering(offset: u64, len: usize) -> (Range<u64>, Range<usize>) {
+    let blocks = offset / BLOCK..(offset + len as u64).div_ceil(BLOCK);
+    let from = to_usize(offset - blocks.start * BLOCK);
+    (blocks, from..from + len)
+}
+
+fn bytes_of(blocks: &Range<u64>) -> usize {
+    to_usize((blocks.end - blocks.start) * BLOCK)
 }
 
 /// Splits a run of blocks where groups end; with each part, its bytes within the run.
