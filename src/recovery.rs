@@ -131,6 +131,7 @@ impl Recovery {
             store.seals()?,
             position.uptime,
         )?;
+        claims.remove_nameless_pages()?;
         let pages = claims.damaged().iter().map(|path| Damage::ClaimPage { path: path.clone() });
         let mut damage: Vec<_> = found.damage.iter().cloned().chain(pages).collect();
         if self.repair {

@@ -31,6 +31,27 @@ impl ClaimStore {
         Ok(())
     }
 
+    /// Removes the pages that no name leads to: their keys were claimed again by a later life, or
+    /// were swept by one that was killed. A process that is killed again and again would fill the
+    /// disk with them. A power cut may bring a name back to such a page: it was swept, or its group
+    /// is in no checkpoint and is claimed again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove_nameless_pages(&mut self) -> DiskResult<()> {
+        for page in std::mem::take(&mut self.closed) {
+            let path = self.layout.page(page.header.id);
+            // One link is the page's own name.
+            if self.disk.link_count(&path)? > 1 {
+                self.closed.push_back(page);
+                continue;
+            }
+            self.disk.remove(&path)?;
+            self.unseal(&[page.header.id]);
+        }
+        Ok(())
+    }
+
     /// The pages of earlier lives that have damage before their seals. Reads all of them, and
     /// tells how many are done of how many.
     ///

@@ -138,6 +138,25 @@ fn a_page_that_is_gone_has_no_seal() {
     assert_eq!(told, [(*seals.keys().next().expect("one page"), None)]);
 }
 
+/// L1: a process that is killed again and again does not fill the disk with pages.
+#[test]
+fn pages_that_no_name_leads_to_are_removed() {
+    let (dir, mut claims) = first_life();
+    take(&mut claims, "k", 1, 1, START);
+    let seals = seals_of(&mut claims);
+    for life in 2..5 {
+        let mut claims = open_sealed(&dir, life, Lives::new(), seals.clone(), START);
+        claims.remove_nameless_pages().expect("works");
+        claims.claim_again(&[claim("c", "k", 1)], Group(1), START).expect("works");
+    }
+    let mut last = open_sealed(&dir, 5, Lives::new(), seals, START);
+    assert_eq!(pages(&dir).len(), 2, "that of life 4, and the one before it");
+    last.remove_nameless_pages().expect("works");
+    assert_eq!((pages(&dir).len(), last.keys_held(), names(&dir)), (1, 1, 1));
+    let told: Vec<_> = last.take_dirty().seals().map(|(page, _)| page.incarnation.0).collect();
+    assert_eq!(told, [1, 3], "the store forgets their seals");
+}
+
 /// An audit asks for no key that was swept, and for every other.
 #[test]
 fn keys_are_complete_after_what_was_swept() {
