@@ -33,8 +33,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::disk::{DiskFile, DiskResult};
 
-const BLOCK: u64 = 4_096;
-const BLOCK_BYTES: usize = BLOCK as usize;
+const BLOCK_BYTES: usize = 4_096;
+const BLOCK: u64 = BLOCK_BYTES as u64;
 const SUM: u64 = 8;
 const BLOCKS_PER_GROUP: u64 = BLOCK / SUM;
 const GROUP: u64 = BLOCKS_PER_GROUP * BLOCK;
