@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::page::{Claim, PageHeader, PageIndex};
+use super::page::{Claim, PageHeader};
 use super::store::ClaimStore;
 use crate::disk::{DiskResult, Layout, PageId};
 use crate::ids::{Group, Incarnation};
@@ -70,7 +70,9 @@ impl ClaimStore {
 
     /// Takes what can be read of these pages for all that was there: the other keys are free.
     pub fn unseal(&mut self, pages: &[PageId]) {
-        self.seals.retain(|id, _| !pages.contains(id));
+        for page in pages {
+            self.seals.remove(page);
+        }
         self.dirty.unsealed.extend(pages);
     }
 
@@ -121,10 +123,5 @@ impl ClaimStore {
             }
         }
         Ok(after.unwrap_or(Group(u64::MAX)))
-    }
-
-    fn load(&self, page: PageId) -> DiskResult<PageIndex> {
-        let file = self.disk.open(&self.layout.page(page))?;
-        PageIndex::load(file.as_ref(), page, self.seal_of(page))
     }
 }

@@ -276,7 +276,13 @@ impl ClaimStore {
         dirty
     }
 
-    pub(super) fn seal_of(&self, page: PageId) -> Seal {
+    /// Reads a page that is not appended to any more.
+    pub(super) fn load(&self, page: PageId) -> DiskResult<PageIndex> {
+        let file = self.disk.open(&self.layout.page(page))?;
+        PageIndex::load(file.as_ref(), page, self.seal_of(page))
+    }
+
+    fn seal_of(&self, page: PageId) -> Seal {
         self.seals.get(&page).copied().unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::page::{PageHeader, PageIndex};
+use super::page::PageHeader;
 use super::store::{ClaimStore, is_old};
 use crate::disk::{DiskResult, Layout, PageId};
 use crate::failpoint::{self, Failpoint};
@@ -59,9 +59,7 @@ impl ClaimStore {
                 return Ok(Swept::Nothing);
             }
             let page = oldest.header.id;
-            let file = self.disk.open(&self.layout.page(page))?;
-            let index = PageIndex::load(file.as_ref(), page, self.seal_of(page))?;
-            let mut names: Vec<_> = index.names().collect();
+            let mut names: Vec<_> = self.load(page)?.names().collect();
             // One directory after the other, and the same each time.
             names.sort_unstable();
             self.sweep = Some(Sweep { page, names });
