@@ -162,6 +162,15 @@ impl Permit {
         self.admission.limits.is_half_full(bytes, batches)
     }
 
+    /// Makes the permit hold at least this many bytes of body.
+    ///
+    /// # Errors
+    /// As [`Self::resize`].
+    pub fn reserve(&mut self, bytes: u64) -> Result<(), Full> {
+        let has_room = bytes + limits::ADMISSION_BATCH_OVERHEAD_BYTES <= self.bytes;
+        if has_room { Ok(()) } else { self.resize(bytes) }
+    }
+
     /// Makes the permit hold this many bytes of body.
     ///
     /// # Errors

@@ -27,11 +27,24 @@ pub const ENTRY_ERRORS_LISTED_MAX: usize = 20;
 /// Bytes of the names in one window, by path and by agent; past it new names count as those past
 /// `limits.paths_per_window` do. A window is merged whole, so this bounds what a checkpoint takes.
 pub const WINDOW_NAMES_BYTES_MAX: usize = 32 << 20;
-/// Bodies from this size on are decoded on a blocking thread, so that the reactor never waits.
+/// Logarithm of the largest window that a zstd body may need; one that needs more answers 400.
+/// RFC 9659 allows 8 MiB.
+pub const UNPACK_WINDOW_LOG_MAX: u32 = 23;
+/// Room that a compressed body gets at first; it doubles up to `limits.body_bytes`.
+pub const UNPACK_BYTES_FIRST: usize = 64 * 1024;
+/// Compressed bodies, and others from this size on, are decoded on a blocking thread, so that the reactor never waits.
 pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.
 pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;
+/// How many times its size a compressed body is taken to have until it is unpacked. Logs do; if too
+/// little were reserved, bodies that have been read would wait for room that none of them has.
+pub const ADMISSION_UNPACKED_TIMES: u64 = 10;
+/// What the summary of a batch is taken to add to its body until it is made, in percent.
+pub const ADMISSION_SUMMARY_PERCENT: u64 = 50;
+/// How many times `limits.body_bytes` a batch can be expected to take: compressed, plain and summed
+/// up. There must be room for one.
+pub const ADMISSION_BODY_TIMES: u64 = 3;
 /// Once the server is more than half full, a body that brings fewer bytes than this within a
 /// [`PACE_INTERVAL`] gives its room back and is answered 503.
 pub const PACE_BYTES_MIN: usize = 64 * 1024;
@@ -170,6 +183,10 @@ pub const TIB: u64 = 1024 * GIB;
 const _: () = assert!(
     GROUP_BYTES_MAX + BODY_BYTES_MAX + MIB <= SEGMENT_BYTES - 2 * FRAME_ALIGN_BYTES,
     "a group that is all but full, one more batch of the largest size, and all ids fit a segment"
+);
+const _: () = assert!(
+    2 * (100 + ADMISSION_SUMMARY_PERCENT) <= ADMISSION_BODY_TIMES * 100,
+    "a body of the largest size has room, even one that compression does not make smaller"
 );
 const _: () = assert!(CLAIM_PAGE_NAMES_MAX < 65_000, "ext4 allows 65,000 links to one file");
 const _: () = assert!(

@@ -23,7 +23,7 @@ use crate::scenario::Signal;
 use crate::server::{Launch, Server};
 
 const COPIES: usize = 2;
-const COPIES_FULL: usize = 50;
+const COPIES_FULL: usize = 20;
 const SHIPPERS: usize = 16;
 /// The longest load between two copies.
 const LOAD: Duration = Duration::from_millis(800);

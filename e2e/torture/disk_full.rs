@@ -26,7 +26,9 @@ use crate::traffic::Batch;
 const ROUNDS: u64 = 1;
 const ROUNDS_FULL: u64 = 20;
 const SHIPPERS: usize = 16;
+/// What all rounds together store fits, with room for the segments of the journal.
 const VOLUME_MIB: u64 = 256;
+const VOLUME_MIB_FULL: u64 = 2_048;
 /// What `limits.free_bytes` says.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 const CONFIG: &str = "
@@ -62,8 +64,9 @@ const FAULTS: &[Fault] =
     &[Fault::BelowReserve, Fault::AllAtOnce, Fault::AllAtOnceAndKill, Fault::ReadOnly];
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    let rounds = if setting.full { ROUNDS_FULL } else { ROUNDS };
-    let mut volume = match Volume::make(VOLUME_MIB)? {
+    let (rounds, volume_mib) =
+        if setting.full { (ROUNDS_FULL, VOLUME_MIB_FULL) } else { (ROUNDS, VOLUME_MIB) };
+    let mut volume = match Volume::make(volume_mib)? {
         Ok(volume) => volume,
         Err(reason) => return Ok(Ending::Skipped(reason)),
     };

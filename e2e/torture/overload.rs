@@ -86,7 +86,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Ending> {
 fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
     let bodies = bodies(setting.seed)?;
     let (calm, load, senders) = match setting.full {
-        true => (Duration::from_secs(10), Duration::from_secs(180), 256),
+        true => (Duration::from_secs(10), Duration::from_secs(180), 2_048),
         false => (Duration::from_secs(1), Duration::from_secs(4), 96),
     };
     let before = normal_latency(server.target(), &bodies[0], 0, 100)?;
@@ -114,6 +114,9 @@ fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
         total.customer_full,
         total.server_full,
     );
+    if setting.full {
+        ensure!(offered >= per_second * TIMES * 0.9, "the senders were too slow: {figures}");
+    }
     ensure!(memory <= MEMORY_MAX_MIB, "more than {MEMORY_MAX_MIB} MiB: {figures}");
     Ok(Ending::Passed(figures))
 }

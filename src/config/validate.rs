@@ -90,8 +90,9 @@ impl Config {
         let limits = &self.limits;
         let body = limits.body_bytes.bytes();
 
-        let least = Size::new(body.saturating_mul(2));
-        let rule = format!("must be at least {least}, twice limits.body_bytes");
+        let times = limits::ADMISSION_BODY_TIMES;
+        let least = Size::new(body.saturating_mul(times + 1));
+        let rule = format!("must be at least {least}, {} times limits.body_bytes", times + 1);
         rules.holds(
             limits.inflight_bytes >= least,
             "limits.inflight_bytes",
@@ -103,15 +104,18 @@ impl Config {
         let percent = u64::from(limits.customer_share_percent);
         let bytes = limits.inflight_bytes.bytes() / 100 * percent;
         let batches = u64::from(limits.inflight_batches) * percent / 100;
-        let rule = "its share of limits.inflight_bytes must hold one limits.body_bytes, and its \
-                    share of limits.inflight_batches one batch";
+        let rule = format!(
+            "its share of limits.inflight_bytes must hold {times} times limits.body_bytes, and its \
+             share of limits.inflight_batches one batch"
+        );
         rules.holds(
-            bytes >= body && batches >= 1,
+            bytes >= body.saturating_mul(times) && batches >= 1,
             "limits.customer_share_percent",
             limits.customer_share_percent,
-            rule.to_owned(),
+            rule,
         );
 
+        let least = Size::new(body.saturating_mul(2));
         let rule = format!("must be at least {least}, twice limits.body_bytes");
         rules.holds(
             limits.journal_bytes >= least,

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. A body is decoded whole before anything of it counts.
 
 pub mod combined;
+pub mod encoding;
 pub mod json;
 pub mod rfc3339;
 

@@ -1,4 +1,4 @@
-//! Reading a body: counted while it comes, bounded in size, memory and time.
+//! Reading and unpacking a body: counted while it comes, bounded in size, memory and time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::headers::is_encoded;
 use super::problem::{Problem, Type};
 use crate::admission::{Admission, Full, Permit};
+use crate::decode::encoding::{Encoding, UnpackError};
 use crate::ids::CustomerId;
 use crate::limits;
 
@@ -21,17 +21,26 @@ pub(super) struct BodyLimits {
     pub(super) time: Duration,
 }
 
-/// The length that the client announces, if that is the length of what will be counted.
+/// The length that the client announces.
 fn announced(headers: &HeaderMap) -> Option<u64> {
-    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
-    (!is_encoded(headers)).then_some(length)
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Takes a permit, then reads the body; the permit ends up holding what the body takes.
+/// What a batch will take in memory, as far as its body's length on the wire tells.
+fn expected(encoding: Encoding, length: u64, bounds: BodyLimits) -> u64 {
+    let body = match encoding {
+        Encoding::Identity => length,
+        _ => length + (length * limits::ADMISSION_UNPACKED_TIMES).min(bounds.bytes),
+    };
+    body + body * limits::ADMISSION_SUMMARY_PERCENT / 100
+}
+
+/// Takes a permit, then reads the body; the permit holds what the batch is expected to take.
 pub(super) async fn admit_and_read(
     admission: &Arc<Admission>,
     customer: &CustomerId,
     headers: &HeaderMap,
+    encoding: Encoding,
     body: Body,
     bounds: BodyLimits,
 ) -> Result<(Permit, Bytes), Problem> {
@@ -39,9 +48,11 @@ pub(super) async fn admit_and_read(
     if announced.is_some_and(|bytes| bytes > bounds.bytes) {
         return Err(too_large(bounds.bytes));
     }
-    let reserve = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(bounds.bytes));
-    let permit = admission.admit(customer, reserve).map_err(|full| refused(full, customer))?;
-    let read = read(permit, reserve, body, bounds.bytes);
+    let length = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(bounds.bytes));
+    let expected = |length| expected(encoding, length, bounds);
+    let permit =
+        admission.admit(customer, expected(length)).map_err(|full| refused(full, customer))?;
+    let read = read(permit, length, body, bounds.bytes, expected);
     tokio::time::timeout(bounds.time, read).await.unwrap_or_else(|_| {
         let seconds = bounds.time.as_secs_f64();
         let detail = format!("the body did not arrive within {seconds} s; send it again");
@@ -51,11 +62,12 @@ pub(super) async fn admit_and_read(
 
 async fn read(
     mut permit: Permit,
-    mut reserved: u64,
+    mut length: u64,
     mut body: Body,
     max: u64,
+    expected: impl Fn(u64) -> u64,
 ) -> Result<(Permit, Bytes), Problem> {
-    let mut read = BytesMut::with_capacity(usize::try_from(reserved).unwrap_or_default());
+    let mut read = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
     // Not `interval`: waiting for its first tick takes a millisecond of every batch.
     let first = tokio::time::Instant::now() + limits::PACE_INTERVAL;
     let mut pace = tokio::time::interval_at(first, limits::PACE_INTERVAL);
@@ -73,32 +85,55 @@ async fn read(
             }
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| broken(&error))?;
+        let frame = frame
+            .map_err(|_| Problem::new(Type::IncompleteBody, "the body broke off before its end"))?;
         // Trailers are of no use here.
         let Ok(data) = frame.into_data() else { continue };
         let bytes = (read.len() + data.len()) as u64;
         if bytes > max {
             return Err(too_large(max));
         }
-        if bytes > reserved {
+        if bytes > length {
             // Growing is refused at once when there is no room, so that bodies half read cannot
             // wait for one another.
-            reserved = (bytes * 2).min(max);
-            if let Err(full) = permit.resize(reserved) {
+            length = (bytes * 2).min(max);
+            if let Err(full) = permit.resize(expected(length)) {
                 return Err(refused(full, permit.customer()));
             }
         }
         read.extend_from_slice(&data);
     }
-    let shrunk = permit.resize(read.len() as u64);
+    let shrunk = permit.resize(expected(read.len() as u64));
     debug_assert!(shrunk.is_ok(), "a permit can always shrink");
     Ok((permit, read.freeze()))
 }
 
+/// The plain bytes of a body; while they are made, the permit holds both.
+///
+/// Works without a pause: a large body belongs on a blocking thread.
+pub(super) fn unpack(
+    permit: &mut Permit,
+    encoding: Encoding,
+    body: Bytes,
+    max: u64,
+) -> Result<Bytes, Problem> {
+    let packed = body.len();
+    let make_room = |plain: usize| permit.reserve((packed + plain) as u64);
+    let plain = encoding.unpack(body, usize::try_from(max).unwrap_or(usize::MAX), make_room);
+    plain.map_err(|error| match error {
+        UnpackError::TooLarge => too_large(max),
+        UnpackError::Refused(full) => refused(full, permit.customer()),
+        UnpackError::Broken(error) => {
+            let detail = format!("the body is not what content-encoding says: {error}");
+            Problem::new(Type::InvalidEncoding, detail)
+        }
+    })
+}
+
 fn too_large(max: u64) -> Problem {
     let detail = format!(
-        "the body has more than {max} bytes after decompression; send smaller batches, or raise \
-         limits.body_bytes"
+        "the body has more than {max} bytes, or has them after decompression; send smaller \
+         batches, or raise limits.body_bytes"
     );
     Problem::new(Type::BodyTooLarge, detail)
 }
@@ -120,17 +155,4 @@ pub(super) fn refused(full: Full, customer: &CustomerId) -> Problem {
             "the server has as much under way as it takes; try again",
         ),
     }
-}
-
-/// The cause at the bottom tells whether the network broke off or the decompression did.
-fn broken(error: &axum::Error) -> Problem {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-        if cause.is::<hyper::Error>() {
-            return Problem::new(Type::IncompleteBody, "the body broke off before its end");
-        }
-    }
-    let detail = format!("the body is not what content-encoding says: {cause}");
-    Problem::new(Type::InvalidEncoding, detail)
 }

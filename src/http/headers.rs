@@ -1,13 +1,11 @@
 //! What the headers of a batch must say.
 
-use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, Type};
 use crate::decode::Format;
+use crate::decode::encoding::Encoding;
 use crate::ids::{CustomerId, IdempotencyKey, InvalidId};
 
 const CUSTOMER: HeaderName = HeaderName::from_static("x-customer-id");
@@ -70,29 +68,14 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     if is_json && is_utf8 { Ok(Format::Json) } else { refused(&format!("{value:?}")) }
 }
 
-/// Whether the body comes compressed.
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity")
-}
-
-/// Refuses an encoding that is not taken, before the decompression would in its own words.
-pub(super) async fn check_encoding(mut request: Request, next: Next) -> Response {
-    let refused = |found: String| {
+/// How the body is compressed.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let refused = |found: &str| {
         let detail = format!("content-encoding is {found}; what is taken is gzip, zstd or none");
-        Problem::new(Type::UnsupportedContentEncoding, detail).into_response()
+        Problem::new(Type::UnsupportedContentEncoding, detail)
     };
-    let name = match single(request.headers(), &CONTENT_ENCODING) {
-        Ok(None) => return next.run(request).await,
-        Ok(Some(value)) => value.trim().to_ascii_lowercase(),
-        Err(_) => return refused("sent more than once, or not ASCII".into()),
-    };
-    let taken = match name.as_str() {
-        "gzip" | "x-gzip" => "gzip",
-        "zstd" => "zstd",
-        "identity" | "" => "identity",
-        _ => return refused(format!("{name:?}")),
-    };
-    let taken = axum::http::HeaderValue::from_static(taken);
-    request.headers_mut().insert(CONTENT_ENCODING, taken);
-    next.run(request).await
+    let value = single(headers, &CONTENT_ENCODING)
+        .map_err(|_| refused("sent more than once, or not ASCII"))?;
+    let name = value.unwrap_or_default().trim().to_ascii_lowercase();
+    Encoding::from_name(&name).ok_or_else(|| refused(&format!("{name:?}")))
 }

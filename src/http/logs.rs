@@ -16,6 +16,7 @@ use super::{App, body, headers};
 use crate::admission::Permit;
 use crate::claim::Receipt;
 use crate::config::OnDuplicate;
+use crate::decode::encoding::Encoding;
 use crate::decode::{self, DecodeError, Format};
 use crate::ids::{ContentDigest, IdempotencyKey, RequestId};
 use crate::insight::Summary;
@@ -67,13 +68,13 @@ async fn take(
 ) -> Result<Response, Problem> {
     let customer = headers::customer(headers)?;
     let key = headers::idempotency_key(headers)?;
-    let format = headers::format(headers)?;
+    let (format, encoding) = (headers::format(headers)?, headers::encoding(headers)?);
     let engine = Arc::clone(app.accepting()?);
     let limits =
         body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };
     let (permit, body) =
-        body::admit_and_read(&app.admission, &customer, headers, body, limits).await?;
-    let mut decoded = decode(app, format, body, permit).await?;
+        body::admit_and_read(&app.admission, &customer, headers, encoding, body, limits).await?;
+    let mut decoded = decode(app, format, encoding, body, permit).await?;
     let held = decoded.body.len() + decoded.summary.bytes();
     decoded.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
     let (entries, bytes) = (decoded.summary.entries, decoded.body.len());
@@ -111,20 +112,23 @@ struct Decoded {
     digest: ContentDigest,
 }
 
-/// Decodes and sums up; long work is done on another thread, so that the reactor never waits.
+/// Unpacks, decodes and sums up; long work is done on another thread, so that the reactor never
+/// waits.
 async fn decode(
     app: &Arc<App>,
     format: Format,
+    encoding: Encoding,
     body: Bytes,
-    permit: Permit,
+    mut permit: Permit,
 ) -> Result<Decoded, Problem> {
-    let bytes = body.len();
+    let is_short = encoding == Encoding::Identity && body.len() <= limits::DECODE_INLINE_BYTES_MAX;
     let decode = move |app: &App| {
+        let body = body::unpack(&mut permit, encoding, body, app.settings.body_bytes)?;
         let summary = decode::summarise(format, &body, &app.agents)?;
         let digest = ContentDigest::of(format.number(), &body);
-        Ok::<_, DecodeError>(Decoded { permit, body, summary, digest })
+        Ok(Decoded { permit, body, summary, digest })
     };
-    let decoded = if bytes <= limits::DECODE_INLINE_BYTES_MAX {
+    if is_short {
         decode(app)
     } else {
         let turn = Arc::clone(&app.decoders).acquire_owned().await;
@@ -140,8 +144,7 @@ async fn decode(
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Problem::new(Type::Internal, "decoding failed; see the server's log"))?
-    };
-    decoded.map_err(Problem::from)
+    }
 }
 
 impl From<DecodeError> for Problem {

@@ -19,7 +19,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -114,10 +113,8 @@ impl From<Unready> for Problem {
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
-    // The limit on decompressed bytes is inside: it counts what comes out of the decompression.
-    let logs = post(logs::post).layer(RequestDecompressionLayer::new().no_br().no_deflate());
     Router::new()
-        .route("/logs", logs.layer(axum::middleware::from_fn(headers::check_encoding)))
+        .route("/logs", post(logs::post))
         .route("/analytics", get(analytics::windows))
         .route("/analytics/top", get(analytics::top))
         .route("/metrics", get(health::metrics))

@@ -22,8 +22,8 @@ const BOMB_BYTES: usize = 256 << 20;
 const FITTING_BYTES: usize = 2_000_000;
 /// Window that zstd takes unless told otherwise: 128 MiB.
 const WINDOW_LOG: u32 = 27;
-/// Compressed bytes that hold nothing: no more than the server reads of a body that it refuses.
-const NOTHING_BYTES: usize = 3 << 20;
+/// Compressed bytes that hold nothing: as many as a body may have.
+const NOTHING_BYTES: usize = FITTING_BYTES;
 
 pub(crate) fn run(setting: &Setting) -> Result<Ending> {
     setting.on_server("", |server| torment(setting, server))
@@ -105,8 +105,8 @@ fn send(target: &Target, body: &Body, times: u64) -> Result<BTreeMap<u16, u64>> 
     Ok(heard)
 }
 
-/// Sends all but the last bytes of the body on many connections, waits until the server has
-/// decompressed that much of all, and only then sends the rest.
+/// Sends all but the last bytes of the body on many connections, waits until the server has taken
+/// that much of all, and only then sends the rest.
 fn hold(target: &Target, body: &Body, connections: usize) -> Result<BTreeMap<u16, u64>> {
     let line_up = Barrier::new(connections);
     let one = |number: usize| -> Result<u16> {
