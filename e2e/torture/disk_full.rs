@@ -184,30 +184,19 @@ impl Test<'_> {
 
     /// Waits until `/readyz` is red for lack of space and batches are refused for it.
     fn ensure_red(&self, client: &Client) -> Result<()> {
-        let probe = Batch {
-            customer: "probe".to_owned(),
-            key: "probe".to_owned(),
-            body: b"[]".to_vec(),
-            encoding: None,
-            entries: 0,
-            minutes: BTreeSet::new(),
-        };
         let since = Instant::now();
-        loop {
-            let answers =
-                [client.get("/readyz", None, &[]), client.post(&probe).context("sending a batch")];
-            if answers.iter().all(|answer| answer.as_ref().is_ok_and(is_for_space)) {
-                return Ok(());
-            }
-            ensure!(since.elapsed() < NOTICE_TIMEOUT, "the disk is full, and yet: {answers:?}");
+        while let Err(answers) = red(client) {
+            ensure!(since.elapsed() < NOTICE_TIMEOUT, "the disk is full, and yet: {answers}");
             thread::sleep(POLL);
         }
+        Ok(())
     }
 
-    /// Lives with a disk that is full: the server may end, with a hint, and is started again.
+    /// Lives with a disk that is full, until the server says so: it may end, with a hint, and is
+    /// started again.
     fn endure(&mut self, client: &Client) -> Result<()> {
         let (since, mut restarts) = (Instant::now(), 0);
-        while since.elapsed() < FULL {
+        loop {
             if let Some(status) = self.server.ended()? {
                 ensure!(status.code() == Some(1), "on a full disk the server ended with {status}");
                 self.ensure_last_words("free some space and start again")?;
@@ -217,10 +206,19 @@ impl Test<'_> {
             }
             // An address, if it has none yet.
             self.server.is_ready();
+            if since.elapsed() >= FULL {
+                match red(client) {
+                    Ok(()) => break,
+                    Err(answers) => {
+                        let in_time = since.elapsed() < FULL + NOTICE_TIMEOUT;
+                        ensure!(in_time, "the disk is full, and yet: {answers}");
+                    }
+                }
+            }
             thread::sleep(POLL);
         }
         self.exits += restarts;
-        self.ensure_red(client)
+        Ok(())
     }
 
     fn wait_until_ready(&mut self, client: &Client) -> Result<()> {
@@ -273,6 +271,24 @@ impl Test<'_> {
         ensure!(lines.iter().any(|line| line.contains(words)), "it ended without saying {words:?}");
         Ok(())
     }
+}
+
+/// Whether `/readyz` is red for lack of space and a batch is refused for it; else the answers.
+fn red(client: &Client) -> Result<(), String> {
+    let probe = Batch {
+        customer: "probe".to_owned(),
+        key: "probe".to_owned(),
+        body: b"[]".to_vec(),
+        encoding: None,
+        entries: 0,
+        minutes: BTreeSet::new(),
+    };
+    let answers = [client.get("/readyz", None, &[]), client.post(&probe).map_err(Into::into)];
+    if answers.iter().all(|answer| answer.as_ref().is_ok_and(is_for_space)) {
+        return Ok(());
+    }
+    let said = answers.map(|answer| answer.map_or_else(|e| format!("{e:#}"), |a| a.to_string()));
+    Err(said.join(", "))
 }
 
 /// Whether it is a refusal for lack of space, with a reason and a time to try again.
