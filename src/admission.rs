@@ -11,7 +11,6 @@ use dashmap::DashMap;
 
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::telemetry::metrics;
 
 /// How much may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,8 +117,6 @@ impl Admission {
         } else {
             usage.bytes += bytes;
             usage.batches += batches;
-            drop(usage);
-            metrics::inflight(all_bytes, all_batches);
             return Ok(());
         };
         drop(usage);
@@ -138,9 +135,8 @@ impl Admission {
     }
 
     fn give_back_all(&self, bytes: u64, batches: u64) {
-        let all_bytes = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        let all_batches = self.batches.fetch_sub(batches, Ordering::Relaxed) - batches;
-        metrics::inflight(all_bytes, all_batches);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.batches.fetch_sub(batches, Ordering::Relaxed);
     }
 
     fn forget_if_idle(&self, customer: &CustomerId) {

@@ -138,14 +138,16 @@ impl NamedCounts {
     ) -> usize {
         let before = self.counts.len();
         for (id, requests) in more {
-            let name = summary.names.get(*id);
+            let bytes = summary.names.get(*id).len();
             let has_room =
-                self.counts.len() < limit && self.bytes + name.len() <= WINDOW_NAMES_BYTES_MAX;
+                self.counts.len() < limit && self.bytes + bytes <= WINDOW_NAMES_BYTES_MAX;
             // A full window must not intern what it will not keep: names are what takes memory.
-            let id = match names.find(name) {
-                Some(id) if has_room || self.counts.contains_key(&id) => id,
-                None if has_room => names.intern(name),
-                _ => names.intern(OTHER),
+            let id = if has_room {
+                names.intern_from(&summary.names, *id)
+            } else {
+                let known = names.find_from(&summary.names, *id);
+                let kept = known.filter(|id| self.counts.contains_key(id));
+                kept.unwrap_or_else(|| names.intern(OTHER))
             };
             *self.counts.entry(id).or_insert_with(|| {
                 self.bytes += names.get(id).len();

@@ -45,10 +45,18 @@ impl<'a> LogEntry<'a> {
     ) -> Result<Self, FieldError> {
         Ok(Self {
             minute,
-            method: check_method(method.trim())?,
-            path: check_path(path.trim())?,
-            user_agent: check_user_agent(user_agent.trim())?,
+            method: check_method(trim(method))?,
+            path: check_path(trim(path))?,
+            user_agent: check_user_agent(trim(user_agent))?,
         })
+    }
+}
+
+/// Without white space at both ends; most texts have none.
+fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
     }
 }
 
@@ -63,7 +71,7 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
         return error(format!("has {} bytes, at most {max} are taken", method.len()));
     }
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if method.bytes().all(token) {
+    if method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.bytes().all(token) {
         Ok(method)
     } else {
         error("must be an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only".into())
@@ -86,8 +94,10 @@ fn check_text<'a>(field: &'static str, text: &'a str, max: usize) -> Result<&'a 
         let reason = format!("has {} bytes, at most {max} are taken", text.len());
         return Err(FieldError::new(field, reason));
     }
-    match text.bytes().find(u8::is_ascii_control) {
-        Some(byte) => Err(FieldError::new(field, format!("holds the control byte 0x{byte:02x}"))),
-        None => Ok(text),
+    // All bytes, without a branch: the compiler makes this a few wide instructions.
+    if !text.bytes().fold(false, |found, byte| found | byte.is_ascii_control()) {
+        return Ok(text);
     }
+    let byte = text.bytes().find(u8::is_ascii_control).unwrap_or_default();
+    Err(FieldError::new(field, format!("holds the control byte 0x{byte:02x}")))
 }

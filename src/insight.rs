@@ -49,52 +49,66 @@ impl Summary {
     }
 }
 
+/// Less than most entries have, so that names rarely need more room than they get at first.
+const ENTRY_BYTES_EXPECTED: usize = 128;
+/// Names that get room at first, however large the body is: it may say the same again and again.
+const NAMES_EXPECTED_MAX: usize = 512;
+
 /// Builds a [`Summary`] entry by entry.
 #[derive(Debug)]
 pub struct Summariser<'a> {
     agents: &'a AgentCache,
+    /// How many names to make room for at first.
+    expected: usize,
     entries: u32,
     names: Names,
-    windows: HashMap<Minute, Counting>,
+    windows: Vec<Window>,
+    /// The place of each minute in `windows`.
+    minutes: HashMap<Minute, usize>,
+    /// The window of the entry before: entries of one minute mostly come together.
+    last: usize,
     /// Raw user agents of this batch, each looked up in the shared cache only once.
     raw_agents: Names,
     /// The family of each raw agent, by its number.
     families: Vec<NameId>,
-    /// Where `METHOD path` is put together, kept to save the allocation.
-    key: String,
 }
 
-#[derive(Debug, Default)]
-struct Counting {
+#[derive(Debug)]
+struct Window {
+    minute: Minute,
     requests: u32,
     paths: HashMap<NameId, u32>,
     agents: HashMap<NameId, u32>,
 }
 
 impl<'a> Summariser<'a> {
-    /// An empty summary; agent families come from, and go to, the cache.
+    /// An empty summary of a body with so many bytes; agent families come from, and go to, the
+    /// cache.
     #[must_use]
-    pub fn new(agents: &'a AgentCache) -> Self {
+    pub fn new(agents: &'a AgentCache, body_bytes: usize) -> Self {
+        let expected = (body_bytes / ENTRY_BYTES_EXPECTED).min(NAMES_EXPECTED_MAX);
         Self {
             agents,
+            expected,
             entries: 0,
-            names: Names::default(),
-            windows: HashMap::new(),
-            raw_agents: Names::default(),
-            families: Vec::new(),
-            key: String::new(),
+            names: Names::with_capacity(expected),
+            windows: Vec::new(),
+            minutes: HashMap::new(),
+            last: 0,
+            raw_agents: Names::with_capacity(expected),
+            families: Vec::with_capacity(expected),
         }
     }
 
     /// Counts one entry.
     pub fn add(&mut self, entry: &LogEntry<'_>) {
-        self.key.clear();
-        self.key.extend(entry.method.chars().map(|c| c.to_ascii_uppercase()));
-        self.key.push(' ');
-        self.key.push_str(entry.path);
-        let path = self.names.intern(&self.key);
+        let path = if entry.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            self.names.intern_joined(&entry.method.to_ascii_uppercase(), entry.path)
+        } else {
+            self.names.intern_joined(entry.method, entry.path)
+        };
         let agent = self.family(entry.user_agent);
-        let window = self.windows.entry(entry.minute).or_default();
+        let window = self.window(entry.minute);
         window.requests += 1;
         *window.paths.entry(path).or_default() += 1;
         *window.agents.entry(agent).or_default() += 1;
@@ -103,27 +117,41 @@ impl<'a> Summariser<'a> {
 
     /// The finished summary.
     #[must_use]
-    pub fn finish(self) -> Summary {
-        let mut windows: Vec<_> = self.windows.into_iter().collect();
-        windows.sort_unstable_by_key(|(minute, _)| *minute);
-        let windows = windows
-            .into_iter()
-            .map(|(minute, counting)| PartialInsight {
-                minute,
-                requests: counting.requests,
-                paths: sorted(counting.paths),
-                agents: sorted(counting.agents),
-            })
-            .collect();
-        Summary { entries: self.entries, names: self.names, windows }
+    pub fn finish(mut self) -> Summary {
+        self.windows.sort_unstable_by_key(|window| window.minute);
+        let windows = self.windows.into_iter().map(|window| PartialInsight {
+            minute: window.minute,
+            requests: window.requests,
+            paths: sorted(window.paths),
+            agents: sorted(window.agents),
+        });
+        Summary { entries: self.entries, names: self.names, windows: windows.collect() }
+    }
+
+    fn window(&mut self, minute: Minute) -> &mut Window {
+        if self.windows.get(self.last).is_none_or(|last| last.minute != minute) {
+            self.last = *self.minutes.entry(minute).or_insert_with(|| {
+                // Most batches are of one minute.
+                let room = if self.windows.is_empty() { self.expected } else { 0 };
+                self.windows.push(Window {
+                    minute,
+                    requests: 0,
+                    paths: HashMap::with_capacity(room),
+                    agents: HashMap::with_capacity(room),
+                });
+                self.windows.len() - 1
+            });
+        }
+        &mut self.windows[self.last]
     }
 
     fn family(&mut self, raw: &str) -> NameId {
-        let id = self.raw_agents.intern(raw);
+        let hash = self.agents.hash(raw);
+        let id = self.raw_agents.intern_hashed(raw, hash);
         if let Some(family) = self.families.get(id.0 as usize) {
             return *family;
         }
-        let family = self.names.intern(&self.agents.family(raw));
+        let family = self.names.intern(&self.agents.family_hashed(raw, hash));
         self.families.push(family);
         family
     }

@@ -32,7 +32,8 @@ pub const WINDOW_NAMES_BYTES_MAX: usize = 32 << 20;
 pub const UNPACK_WINDOW_LOG_MAX: u32 = 23;
 /// Room that a compressed body gets at first; it doubles up to `limits.body_bytes`.
 pub const UNPACK_BYTES_FIRST: usize = 64 * 1024;
-/// Compressed bodies, and others from this size on, are decoded on a blocking thread, so that the reactor never waits.
+/// Compressed bodies, and others from this size on, are decoded on a blocking thread, so that the
+/// reactor never waits.
 pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.

@@ -3,8 +3,11 @@
 //! A minute of traffic has few distinct paths and agents, and many entries; counting by
 //! [`NameId`] costs a dozen bytes a name instead of a string a window.
 
+use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
+use std::sync::LazyLock;
+
 use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher;
 
 /// Stands for one name of one [`Names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,38 +18,104 @@ pub struct NameId(pub u32);
 pub struct Names {
     /// All names, one after the other.
     text: String,
-    /// Where each name ends in `text`.
-    ends: Vec<u32>,
+    places: Vec<Place>,
     ids: HashTable<NameId>,
-    hasher: DefaultHashBuilder,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    /// Where the name ends in the text.
+    end: u32,
 }
 
 /// Bytes of bookkeeping for one name, beside its text.
-const BYTES_PER_NAME: usize = 16;
+const BYTES_PER_NAME: usize = 24;
+
+/// A path with its method, more or less.
+const NAME_BYTES_EXPECTED: usize = 32;
+
+/// One seed for the whole process, so that a name is hashed once on its way from set to set, and
+/// a random one, so that nobody can prepare names that collide.
+static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+
+/// The hash of a name from its parts before and after its first space.
+fn hash_parts(first: &str, rest: &str) -> u64 {
+    let mut hasher = SEED.build_hasher();
+    hasher.write(rest.as_bytes());
+    hasher.write(first.as_bytes());
+    hasher.finish()
+}
 
 impl Names {
+    /// An empty set with room for so many names.
+    #[must_use]
+    pub fn with_capacity(names: usize) -> Self {
+        Self {
+            text: String::with_capacity(names * NAME_BYTES_EXPECTED),
+            places: Vec::with_capacity(names),
+            ids: HashTable::with_capacity(names),
+        }
+    }
+
     /// The number of a name, given now if the name is new.
     ///
     /// # Panics
     /// Past 4 GiB of distinct text, which [`crate::limits`] keeps out of reach.
     pub fn intern(&mut self, name: &str) -> NameId {
-        let Self { text, ends, ids, hasher } = self;
-        let hash = hasher.hash_one(name);
-        if let Some(id) = ids.find(hash, |id| slice(text, ends, *id) == name) {
-            return *id;
-        }
-        let id = NameId(u32::try_from(ends.len()).expect("fewer than 2^32 names"));
-        text.push_str(name);
-        ends.push(u32::try_from(text.len()).expect("less than 4 GiB of names"));
-        ids.insert_unique(hash, id, |id| hasher.hash_one(slice(text, ends, *id)));
-        id
+        let (first, rest) = name.split_once(' ').unwrap_or((name, ""));
+        self.intern_hashed(name, hash_parts(first, rest))
     }
 
-    /// The number of a name that is there already.
+    /// The same in a set in which all names come with a hash of the caller's.
+    ///
+    /// # Panics
+    /// As [`Self::intern`].
+    pub fn intern_hashed(&mut self, name: &str, hash: u64) -> NameId {
+        self.get_or_add(hash, |text| text == name.as_bytes(), &[name])
+    }
+
+    /// The number of `first + " " + rest`, without putting them together; `first` has no space.
+    ///
+    /// # Panics
+    /// As [`Self::intern`].
+    pub fn intern_joined(&mut self, first: &str, rest: &str) -> NameId {
+        debug_assert!(!first.contains(' '), "names are parted at the first space");
+        let is_same = |text: &[u8]| {
+            let text = text.strip_suffix(rest.as_bytes());
+            text.and_then(|text| text.strip_suffix(b" ")) == Some(first.as_bytes())
+        };
+        self.get_or_add(hash_parts(first, rest), is_same, &[first, " ", rest])
+    }
+
+    /// The number of a name of another set.
+    ///
+    /// # Panics
+    /// As [`Self::intern`].
+    pub fn intern_from(&mut self, other: &Names, id: NameId) -> NameId {
+        self.intern_hashed(other.get(id), other.places[id.0 as usize].hash)
+    }
+
+    /// The number of a name of another set, if it is there already.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<NameId> {
-        let hash = self.hasher.hash_one(name);
-        self.ids.find(hash, |id| slice(&self.text, &self.ends, *id) == name).copied()
+    pub fn find_from(&self, other: &Names, id: NameId) -> Option<NameId> {
+        let name = other.get(id);
+        let hash = other.places[id.0 as usize].hash;
+        self.ids.find(hash, |id| self.get(*id) == name).copied()
+    }
+
+    fn get_or_add(&mut self, hash: u64, is_same: impl Fn(&[u8]) -> bool, parts: &[&str]) -> NameId {
+        let Self { text, places, ids } = self;
+        let found = ids.find(hash, |id| is_same(&text.as_bytes()[range(places, *id)]));
+        if let Some(id) = found {
+            return *id;
+        }
+        let id = NameId(u32::try_from(places.len()).expect("fewer than 2^32 names"));
+        text.extend(parts.iter().copied());
+        let end = u32::try_from(text.len()).expect("less than 4 GiB of names");
+        places.push(Place { hash, end });
+        ids.insert_unique(hash, id, |id| places[id.0 as usize].hash);
+        id
     }
 
     /// The name that a number stands for.
@@ -55,32 +124,32 @@ impl Names {
     /// If the number is of another set and has no name here.
     #[must_use]
     pub fn get(&self, id: NameId) -> &str {
-        slice(&self.text, &self.ends, id)
+        &self.text[range(&self.places, id)]
     }
 
     /// How many names there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
     /// Whether there is no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.places.is_empty()
     }
 
     /// About how much memory the names take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.ends.len() * BYTES_PER_NAME
+        self.text.len() + self.places.len() * BYTES_PER_NAME
     }
 }
 
-fn slice<'a>(text: &'a str, ends: &[u32], id: NameId) -> &'a str {
+fn range(places: &[Place], id: NameId) -> Range<usize> {
     let at = id.0 as usize;
-    let start = if at == 0 { 0 } else { ends[at - 1] as usize };
-    &text[start..ends[at] as usize]
+    let start = if at == 0 { 0 } else { places[at - 1].end as usize };
+    start..places[at].end as usize
 }
 
 #[cfg(test)]
@@ -98,5 +167,26 @@ mod tests {
         assert_eq!(names.intern(""), NameId(5_000));
         assert_eq!(names.get(NameId(5_000)), "");
         assert_eq!(names.len(), 5_001);
+    }
+
+    /// However a name comes, it is the same name.
+    #[test]
+    fn parts_make_the_name_they_are_parts_of() {
+        let (mut names, mut other) = (Names::default(), Names::default());
+        for (first, rest) in [("GET", "/"), ("GET", "/a b"), ("GET", ""), ("", "x"), ("G", "ET /")]
+        {
+            let joined = names.intern_joined(first, rest);
+            let whole = format!("{first} {rest}");
+            assert_eq!(names.get(joined), whole);
+            assert_eq!(names.intern(&whole), joined);
+            assert_eq!(names.intern_joined(first, rest), joined);
+            assert_eq!(other.find_from(&names, joined), None);
+            let copied = other.intern_from(&names, joined);
+            assert_eq!(other.get(copied), whole);
+            assert_eq!(other.intern(&whole), copied);
+            assert_eq!(other.find_from(&names, joined), Some(copied));
+        }
+        assert_eq!(names.len(), 5);
+        assert_ne!(names.intern("GET"), names.intern("GET "));
     }
 }

@@ -1,7 +1,9 @@
 //! A JSON array of `{"receivedAt","method","path","userAgent"}`; other fields are ignored.
 //!
-//! The good case is one pass that borrows from the body. Only when that fails is the body read
-//! again to say what is wrong with which entries.
+//! Three readings, each for what the one before gave up at: `scan.rs` takes the usual; serde_json
+//! takes all that is valid; the last says what is wrong with which entries.
+
+mod scan;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DecodeError, EntryError, rfc3339};
+use super::rfc3339::MinuteMemo;
+use super::{DecodeError, EntryError};
 use crate::entry::{FieldError, LogEntry};
 use crate::limits;
 
@@ -33,12 +36,12 @@ struct Fields<'a> {
 /// An entry as it stands in the body: an object. (A derived struct would take an array too.)
 struct RawEntry<'a>(Fields<'a>);
 
-impl RawEntry<'_> {
-    fn check(&self) -> Result<LogEntry<'_>, FieldError> {
-        let Self(fields) = self;
-        let minute = rfc3339::minute(&fields.received_at)
+impl Fields<'_> {
+    fn check(&self, times: &mut MinuteMemo) -> Result<LogEntry<'_>, FieldError> {
+        let minute = times
+            .minute(&self.received_at)
             .map_err(|reason| FieldError::new("receivedAt", reason))?;
-        LogEntry::new(minute, &fields.method, &fields.path, &fields.user_agent)
+        LogEntry::new(minute, &self.method, &self.path, &self.user_agent)
     }
 }
 
@@ -60,19 +63,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawEntry<'a> {
     }
 }
 
-/// Hands each entry of the body to `add`, in order.
+/// Adds each entry of the body, in order, to a sum that begins anew with each reading.
 ///
 /// # Errors
-/// [`DecodeError`] says what the sender has to mend. `add` may have seen some entries by then;
-/// the caller throws away what it made of them.
-pub fn decode(body: &[u8], add: impl FnMut(LogEntry<'_>)) -> Result<(), DecodeError> {
+/// [`DecodeError`] says what the sender has to mend.
+pub fn decode<S>(
+    body: &[u8],
+    new: impl Fn() -> S,
+    add: impl Fn(&mut S, &LogEntry<'_>),
+) -> Result<S, DecodeError> {
     // All of the body, so that nobody has to ask what an invalid byte in an ignored field means.
     let body = std::str::from_utf8(body).map_err(|error| {
         DecodeError::Syntax(format!("the body is not UTF-8: byte {}", error.valid_up_to()))
     })?;
+    let (mut sum, mut times) = (new(), MinuteMemo::default());
+    let usual = scan::scan(body, |fields| {
+        add(&mut sum, &fields.check(&mut times).ok()?);
+        Some(())
+    });
+    if usual.is_some() {
+        return Ok(sum);
+    }
+    let mut sum = new();
     let mut decoder = serde_json::Deserializer::from_str(body);
-    let fast = Entries(add).deserialize(&mut decoder).and_then(|()| decoder.end());
-    fast.map_err(|first| explain(body, &first))
+    let entries = Entries(|entry: LogEntry<'_>| add(&mut sum, &entry));
+    let read = entries.deserialize(&mut decoder).and_then(|()| decoder.end());
+    read.map(|()| sum).map_err(|first| explain(body, &first))
 }
 
 /// Deserializes an array entry by entry, without keeping any.
@@ -94,8 +110,9 @@ impl<'de, F: FnMut(LogEntry<'_>)> Visitor<'de> for Entries<F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
-        while let Some(raw) = array.next_element::<RawEntry<'de>>()? {
-            let entry = raw.check().map_err(|error| A::Error::custom(error.reason))?;
+        let mut times = MinuteMemo::default();
+        while let Some(RawEntry(fields)) = array.next_element::<RawEntry<'de>>()? {
+            let entry = fields.check(&mut times).map_err(|error| A::Error::custom(error.reason))?;
             (self.0)(entry);
         }
         Ok(())
@@ -133,7 +150,7 @@ fn syntax(error: &serde_json::Error) -> String {
 fn diagnose(entry: &str) -> Result<(), FieldError> {
     const FIELDS: [&str; 4] = ["receivedAt", "method", "path", "userAgent"];
     let strict = match serde_json::from_str::<RawEntry<'_>>(entry) {
-        Ok(raw) => return raw.check().map(|_| ()),
+        Ok(RawEntry(fields)) => return fields.check(&mut MinuteMemo::default()).map(|_| ()),
         Err(error) => error,
     };
     // Raw values: fields that are ignored may hold what no value can, such as 1e999.

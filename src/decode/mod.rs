@@ -9,7 +9,6 @@ pub mod rfc3339;
 
 use serde::Serialize;
 
-use crate::entry::LogEntry;
 use crate::insight::{Summariser, Summary};
 use crate::user_agent::AgentCache;
 
@@ -72,11 +71,9 @@ pub struct EntryError {
 /// # Errors
 /// [`DecodeError`] says what the sender has to mend.
 pub fn summarise(format: Format, body: &[u8], agents: &AgentCache) -> Result<Summary, DecodeError> {
-    let mut summariser = Summariser::new(agents);
-    let add = |entry: LogEntry<'_>| summariser.add(&entry);
-    match format {
-        Format::Json => json::decode(body, add)?,
-    }
-    let summary = summariser.finish();
+    let new = || Summariser::new(agents, body.len());
+    let summary = match format {
+        Format::Json => json::decode(body, new, Summariser::add)?.finish(),
+    };
     if summary.entries == 0 { Err(DecodeError::Empty) } else { Ok(summary) }
 }

@@ -40,6 +40,48 @@ pub fn minute(text: &str) -> Result<Minute, &'static str> {
     }
 }
 
+/// The last minute that was worked out; what follows it in a log is mostly of the same.
+#[derive(Debug, Default)]
+pub struct MinuteMemo(Option<([u8; MEMO_BYTES], Minute)>);
+
+/// Up to the minute: `2025-12-28T18:03`.
+const MEMO_BYTES: usize = 16;
+
+impl MinuteMemo {
+    /// The UTC minute of a date-time, as [`minute`] says it.
+    ///
+    /// # Errors
+    /// As [`minute`].
+    pub fn minute(&mut self, text: &str) -> Result<Minute, &'static str> {
+        let Some((head, tail)) = text.as_bytes().split_first_chunk() else { return minute(text) };
+        if !is_utc_second(tail) {
+            return minute(text);
+        }
+        match self.0 {
+            Some((known, minute)) if known == *head => Ok(minute),
+            _ => {
+                let minute = minute(text)?;
+                self.0 = Some((*head, minute));
+                Ok(minute)
+            }
+        }
+    }
+}
+
+/// Whether this is what can follow the minute of a time in UTC: `:59.25Z`.
+fn is_utc_second(tail: &[u8]) -> bool {
+    match tail {
+        [b':', b'0'..=b'5', b'0'..=b'9', rest @ ..] => match rest {
+            [b'Z'] => true,
+            [b'.', fraction @ .., b'Z'] => {
+                !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn digits(b: &[u8], at: usize, len: usize) -> Option<i64> {
     b.get(at..at + len)?.iter().try_fold(0_i64, |number, byte| {
         byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
@@ -147,6 +189,18 @@ mod tests {
             let text = local.to_string().replace('Z', &zone);
             if !text.starts_with('-') {
                 assert_eq!(minute(&text).ok(), Minute::of_unix_seconds(seconds), "{text}");
+            }
+        }
+
+        /// Whatever came before, the memo changes no answer.
+        #[test]
+        fn a_memo_is_not_noticed(
+            texts in proptest::collection::vec(
+                "2025-(12|02)-(28|30)[Tt]18:0[34]:[0-6][0-9](\\.[0-9]{0,3})?([Zz]|\\+01:00|)", 1..20),
+        ) {
+            let mut memo = MinuteMemo::default();
+            for text in texts {
+                assert_eq!(memo.minute(&text), minute(&text), "{text}");
             }
         }
     }

@@ -74,6 +74,8 @@ async fn read(
     let mut paced = 0;
     loop {
         let frame = tokio::select! {
+            // What has come already needs no timer.
+            biased;
             frame = body.frame() => frame,
             _ = pace.tick() => {
                 // Room must not be held by whoever sends slowest: no timeout is short enough.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::App;
 use super::problem::{Problem, Type};
 use crate::status::Unready;
+use crate::telemetry;
 
 /// Live: the process works. Anything but 200 means that it should be restarted.
 pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -57,6 +58,8 @@ pub(super) async fn version() -> Response {
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let (bytes, batches) = app.admission.inflight();
+    telemetry::metrics::inflight(bytes, batches);
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, app.metrics.render()).into_response()
 }

@@ -2,11 +2,14 @@
 //!
 //! No label carries a customer, a path or anything else that a client chooses.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -182,13 +185,26 @@ impl Outcome {
     }
 }
 
+/// What is counted for each request: looked up by its labels once in each thread.
+type RequestMetrics = HashMap<(&'static str, &'static str, u16), (Counter, Histogram)>;
+
 /// A request was answered.
 pub fn request(method: &'static str, route: &'static str, status: u16, took: Duration) {
-    let status = status.to_string();
-    counter!(REQUESTS, "method" => method, "route" => route, "status" => status.clone())
-        .increment(1);
-    histogram!(REQUEST_SECONDS, "method" => method, "route" => route, "status" => status)
-        .record(took.as_secs_f64());
+    thread_local! {
+        static KNOWN: RefCell<RequestMetrics> = RefCell::default();
+    }
+    let find = || {
+        let label = status.to_string();
+        (
+            counter!(REQUESTS, "method" => method, "route" => route, "status" => label.clone()),
+            histogram!(REQUEST_SECONDS, "method" => method, "route" => route, "status" => label),
+        )
+    };
+    KNOWN.with_borrow_mut(|known| {
+        let (count, seconds) = known.entry((method, route, status)).or_insert_with(find);
+        count.increment(1);
+        seconds.record(took.as_secs_f64());
+    });
 }
 
 /// A connection was opened (+1) or closed (-1).
@@ -213,7 +229,7 @@ pub fn query(outcome: &'static str) {
     counter!(QUERIES, "outcome" => outcome).increment(1);
 }
 
-/// Admission holds this much.
+/// Admission holds this much; told when somebody looks.
 pub fn inflight(bytes: u64, batches: u64) {
     gauge!(INFLIGHT_BYTES).set(to_f64(bytes));
     gauge!(INFLIGHT_BATCHES).set(to_f64(batches));

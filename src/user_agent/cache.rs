@@ -47,13 +47,24 @@ impl AgentCache {
         }
     }
 
+    /// The hash under which an agent is kept.
+    #[must_use]
+    pub fn hash(&self, agent: &str) -> u64 {
+        xxh3_64_with_seed(agent.as_bytes(), self.seed)
+    }
+
     /// The family of `agent`, as [`super::family`] says it.
     #[must_use]
     pub fn family(&self, agent: &str) -> Arc<str> {
+        self.family_hashed(agent, self.hash(agent))
+    }
+
+    /// The same, for who has the agent's [`Self::hash`] already.
+    #[must_use]
+    pub fn family_hashed(&self, agent: &str, hash: u64) -> Arc<str> {
         if agent.len() > limits::USER_AGENT_BYTES_MAX {
             return Arc::from(super::family(agent));
         }
-        let hash = xxh3_64_with_seed(agent.as_bytes(), self.seed);
         if let Some(family) = self.shard(hash, |shard| shard.get(hash, agent)) {
             return family;
         }

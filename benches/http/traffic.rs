@@ -1,0 +1,134 @@
+//! Batches that look like those of real sites: few agents and paths make most of the requests.
+
+use std::fmt::Write as _;
+
+/// Distinct raw user agents.
+const AGENTS: usize = 600;
+/// Distinct paths.
+const PATHS: usize = 2_000;
+/// Distinct bodies, unless they are so large that a server would find none in its caches: what
+/// comes from a network card does.
+const BODIES: usize = 300;
+const BODIES_BYTES: usize = 12 << 20;
+/// What an entry takes, more or less.
+const ENTRY_BYTES: usize = 210;
+/// Minutes that the batches are of.
+const MINUTES: usize = 60;
+
+/// What is sent: bodies, and the customers they are sent for.
+pub(crate) struct Traffic {
+    bodies: Vec<Vec<u8>>,
+    customers: Zipf,
+    pub(crate) entries: usize,
+}
+
+/// Ranks of which the first is drawn most often: the nth as often as 1/n.
+pub(crate) struct Zipf {
+    /// For each rank, the share of draws up to it.
+    shares: Vec<f64>,
+}
+
+/// A sequence of numbers from a seed (splitmix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 up to, and without, 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl Zipf {
+    #[expect(clippy::cast_precision_loss, reason = "ranks are few")]
+    pub(crate) fn new(ranks: usize) -> Self {
+        let weights = (1..=ranks).map(|rank| 1.0 / rank as f64);
+        let sum: f64 = weights.clone().sum();
+        let mut share = 0.0;
+        let shares = weights.map(|weight| {
+            share += weight / sum;
+            share
+        });
+        Self { shares: shares.collect() }
+    }
+
+    pub(crate) fn draw(&self, random: &mut Random) -> usize {
+        let share = random.share();
+        self.shares.partition_point(|upto| *upto < share).min(self.shares.len() - 1)
+    }
+}
+
+impl Traffic {
+    /// Bodies of so many entries.
+    pub(crate) fn new(entries: usize, customers: usize) -> Self {
+        let mut random = Random(7);
+        let (paths, agents) = (Zipf::new(PATHS), Zipf::new(AGENTS));
+        let bodies = (0..(BODIES_BYTES / (entries * ENTRY_BYTES)).clamp(6, BODIES))
+            .map(|body| {
+                let mut json = String::from("[");
+                for entry in 0..entries {
+                    // A batch is of a minute, and its end of the next.
+                    let minute = (body % MINUTES) + usize::from(entry * 4 > entries * 3);
+                    let second = entry * 60 / entries;
+                    let (path, agent) = (paths.draw(&mut random), agents.draw(&mut random));
+                    if entry > 0 {
+                        json.push(',');
+                    }
+                    write!(
+                        json,
+                        r#"{{"receivedAt":"2026-03-01T{:02}:{:02}:{second:02}.250Z","method":"{}","path":"{}","userAgent":"{}"}}"#,
+                        12 + minute / 60,
+                        minute % 60,
+                        if path % 10 == 9 { "POST" } else { "GET" },
+                        path_name(path),
+                        agent_name(agent),
+                    )
+                    .expect("into memory");
+                }
+                json.push(']');
+                json.into_bytes()
+            })
+            .collect();
+        Self { bodies, customers: Zipf::new(customers), entries }
+    }
+
+    pub(crate) fn body(&self, number: usize) -> &[u8] {
+        &self.bodies[number % self.bodies.len()]
+    }
+
+    pub(crate) fn customer(&self, random: &mut Random) -> String {
+        format!("cus-{:05}", self.customers.draw(random))
+    }
+
+    /// Bytes of a body.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.bodies.iter().map(Vec::len).sum::<usize>() / self.bodies.len()
+    }
+}
+
+fn path_name(number: usize) -> String {
+    let section = ["orders", "customers", "products", "static/js", "search"][number % 5];
+    format!("/api/v2/{section}/{number:06}?page={}", number % 7)
+}
+
+fn agent_name(number: usize) -> String {
+    let system = ["Windows NT 10.0; Win64; x64", "X11; Linux x86_64", "Macintosh; Intel Mac OS X"];
+    match number % 10 {
+        8 => format!("curl/8.{number}.0"),
+        9 => format!("Mozilla/5.0 (compatible; Googlebot/2.{number}; +http://google.com/bot.html)"),
+        _ => format!(
+            "Mozilla/5.0 ({}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.{number}.0 \
+             Safari/537.36",
+            system[number % 3],
+            100 + number % 40
+        ),
+    }
+}
