@@ -107,10 +107,9 @@ impl Journal {
         failpoint::reach(Failpoint::AfterJournalSync);
         self.offset += bytes;
         self.last_group = group;
-        // One large group must not keep its memory for ever.
-        let keep = usize::try_from(limits::GROUP_BYTES_MAX).unwrap_or(usize::MAX);
+        // A group of the largest bodies must not keep its memory for ever.
         self.frame.clear();
-        self.frame.shrink_to(keep / 4);
+        self.frame.shrink_to(usize::try_from(limits::GROUP_BYTES_MAX).unwrap_or(usize::MAX));
         Ok(bytes)
     }
 

@@ -16,7 +16,9 @@ pub(super) fn scan<'a>(
     body: &'a str,
     mut each: impl FnMut(&Fields<'a>) -> Option<()>,
 ) -> Option<()> {
-    let mut scanner = Scanner { body, at: 0 };
+    // Looked at once in the whole body: most have none, and then no string has.
+    let has_control = body.bytes().fold(false, |found, byte| found | (byte < b' '));
+    let mut scanner = Scanner { body, at: 0, has_control, has_escape: false };
     scanner.take(b'[')?;
     loop {
         each(&scanner.entry()?)?;
@@ -42,10 +44,15 @@ enum Name {
 struct Scanner<'a> {
     body: &'a str,
     at: usize,
+    /// Whether the body has control bytes, which may stand between values and in no string.
+    has_control: bool,
+    /// Whether a string so far had an escape.
+    has_escape: bool,
 }
 
 impl<'a> Scanner<'a> {
     fn entry(&mut self) -> Option<Fields<'a>> {
+        // Kept as they stand in the body until all are there: two words each, in registers.
         let (mut received_at, mut method, mut path, mut user_agent) = (None, None, None, None);
         self.take(b'{')?;
         loop {
@@ -60,6 +67,7 @@ impl<'a> Scanner<'a> {
             self.take(b':')?;
             match (self.next()?, field) {
                 (b'"', Some(field)) if field.is_none() => *field = Some(self.string()?),
+                // A field that comes twice is for serde_json to refuse.
                 (_, Some(_)) => return None,
                 (first, None) => self.pass_over(first)?,
             }
@@ -70,12 +78,23 @@ impl<'a> Scanner<'a> {
             }
         }
         Some(Fields {
-            received_at: received_at?,
-            method: method?,
-            path: path?,
-            user_agent: user_agent?,
+            received_at: self.text(received_at?)?,
+            method: self.text(method?)?,
+            path: self.text(path?)?,
+            user_agent: self.text(user_agent?)?,
         })
     }
+
+    /// What a string says.
+    #[inline]
+    fn text(&self, string: &'a str) -> Option<Cow<'a, str>> {
+        if self.has_escape && string.contains('\\') {
+            serde_json::from_str(&format!("\"{string}\"")).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(string))
+        }
+    }
+
     /// The name of a field, from after its first quote.
     #[inline]
     fn name(&mut self) -> Option<Name> {
@@ -98,7 +117,8 @@ impl<'a> Scanner<'a> {
 
     /// A name that is another, or has escapes in it.
     fn other_name(&mut self) -> Option<Name> {
-        Some(match self.string()?.as_ref() {
+        let name = self.string()?;
+        Some(match self.text(name)?.as_ref() {
             "receivedAt" => Name::ReceivedAt,
             "method" => Name::Method,
             "path" => Name::Path,
@@ -129,35 +149,31 @@ impl<'a> Scanner<'a> {
         self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).count();
     }
 
-    /// A string, from after its first quote.
-    fn string(&mut self) -> Option<Cow<'a, str>> {
+    /// A string, from after its first quote: what stands between its quotes.
+    #[inline]
+    fn string(&mut self) -> Option<&'a str> {
         let start = self.at;
         let mut end = start;
-        let mut is_escaped = false;
         loop {
             end += memchr2(b'"', b'\\', self.body.as_bytes().get(end..)?)?;
             if self.body.as_bytes()[end] == b'"' {
                 break;
             }
-            is_escaped = true;
+            self.has_escape = true;
             end += 2;
         }
         self.at = end + 1;
-        if is_escaped {
-            let quoted = self.body.get(start - 1..=end)?;
-            return serde_json::from_str(quoted).ok().map(Cow::Owned);
-        }
-        let text = self.body.get(start..end)?;
-        // All of them, without a branch: the compiler makes this a few wide instructions.
-        let has_control = text.bytes().fold(false, |found, byte| found | (byte < b' '));
-        (!has_control).then_some(Cow::Borrowed(text))
+        let string = self.body.get(start..end)?;
+        let is_invalid = self.has_control && string.bytes().any(|byte| byte < b' ');
+        (!is_invalid).then_some(string)
     }
 
     /// A value of a field that is ignored, from after its first byte: text, or a plain number or
     /// word.
     fn pass_over(&mut self, first: u8) -> Option<()> {
         if first == b'"' {
-            return self.string().map(drop);
+            let string = self.string()?;
+            return self.text(string).map(drop);
         }
         let start = self.at - 1;
         let rest = &self.body.as_bytes()[start..];
