@@ -52,6 +52,14 @@ torture *flags:
 mutants *name:
     cargo run --locked --example mutants -- "$@"
 
+# The whole path over HTTP beside two baselines, in one run; `just bench --help` says what to choose
+bench *flags:
+    cargo bench --locked --bench http -- "$@"
+
+# Each stage alone; NAME is part of a benchmark's name
+stages *name:
+    cargo bench --locked --bench stages -- "$@"
+
 # The server on 127.0.0.1:8080 with ./data; flags are passed on
 run *flags:
     cargo run --release --locked -- serve "$@"

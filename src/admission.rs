@@ -31,8 +31,11 @@ impl AdmissionLimits {
 
     /// The bytes of all batches that one of this size may add up to.
     fn room_for(&self, bytes: u64) -> u64 {
-        let small = limits::ADMISSION_UNKNOWN_BYTES + limits::ADMISSION_BATCH_OVERHEAD_BYTES;
-        let kept = if bytes > small { self.bytes / limits::ADMISSION_SMALL_PART } else { 0 };
+        let kept = if bytes > limits::ADMISSION_SMALL_BYTES {
+            self.bytes / limits::ADMISSION_SMALL_PART
+        } else {
+            0
+        };
         self.bytes - kept
     }
 }

@@ -30,17 +30,17 @@ pub const WINDOW_NAMES_BYTES_MAX: usize = 32 << 20;
 /// Logarithm of the largest window that a zstd body may need; one that needs more answers 400.
 /// RFC 9659 allows 8 MiB.
 pub const UNPACK_WINDOW_LOG_MAX: u32 = 23;
-/// Room that a compressed body gets at first; it doubles up to `limits.body_bytes`.
-pub const UNPACK_BYTES_FIRST: usize = 64 * 1024;
-/// Compressed bodies, and others from this size on, are decoded on a blocking thread, so that the
+/// How many times its size a compressed body is taken to have until it is unpacked. Logs do; if too
+/// little were reserved, bodies that have been read would wait for room that none of them has.
+pub const UNPACKED_TIMES: usize = 10;
+/// Room that a compressed body gets at least; it doubles up to `limits.body_bytes`.
+pub const UNPACK_BYTES_MIN: usize = 1024;
+/// Compressed bodies, and others above this size, are decoded on a blocking thread, so that the
 /// reactor never waits.
 pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.
 pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;
-/// How many times its size a compressed body is taken to have until it is unpacked. Logs do; if too
-/// little were reserved, bodies that have been read would wait for room that none of them has.
-pub const ADMISSION_UNPACKED_TIMES: u64 = 10;
 /// What the summary of a batch is taken to add to its body until it is made, in percent.
 pub const ADMISSION_SUMMARY_PERCENT: u64 = 50;
 /// How many times `limits.body_bytes` a batch can be expected to take: compressed, plain and summed
@@ -52,8 +52,14 @@ pub const PACE_BYTES_MIN: usize = 64 * 1024;
 /// How often the pace of a body is looked at.
 pub const PACE_INTERVAL: Duration = Duration::from_secs(1);
 /// The last part of the room, one in this many, is kept for batches that reserve no more than
-/// [`ADMISSION_UNKNOWN_BYTES`]: large ones alone never fill the server.
+/// [`ADMISSION_SMALL_BYTES`]: large ones alone never fill the server.
 pub const ADMISSION_SMALL_PART: u64 = 8;
+/// What a request of unknown size reserves in all.
+pub const ADMISSION_SMALL_BYTES: u64 = ADMISSION_UNKNOWN_BYTES * (100 + ADMISSION_SUMMARY_PERCENT)
+    / 100
+    + ADMISSION_BATCH_OVERHEAD_BYTES;
+/// The least that `limits.inflight_bytes` can be set to.
+pub const INFLIGHT_BYTES_MIN: u64 = MIB;
 /// Memory that admission counts for a batch beside its body: headers, summary, bookkeeping.
 pub const ADMISSION_BATCH_OVERHEAD_BYTES: u64 = 4 * 1024;
 /// Unread bytes of a refused request that are read and thrown away, so that the client sees the

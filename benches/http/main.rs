@@ -2,8 +2,10 @@
 //!
 //! Three servers take the same batches from the same senders, in turns, several times over: `null`
 //! only reads the body, `plain` counts in memory as one would write it first, `logmill` keeps what
-//! it says. Machines are noisy, so ratios within one run are what to quote; CPU is the server's
-//! own, as the kernel counts it.
+//! it says. Machines are noisy, so ratios within one run are what to quote. CPU is the server's own
+//! and what the kernel does in its name; a checkpoint is in it if one falls into the run, which in
+//! short runs of small batches it does not. Senders wait for each answer, so latencies are those
+//! of a server that is always busy.
 //!
 //! `cargo bench --bench http -- --help` lists what can be chosen.
 
@@ -31,8 +33,7 @@ use traffic::Traffic;
 const USAGE: &str = "\
 cargo bench --bench http -- [OPTIONS] [CASE...]
 
-Cases are ENTRIES/CONNECTIONS/CUSTOMERS, as in 1000/16/20; without any, the table of the
-documentation is made.
+Cases are ENTRIES/CONNECTIONS/CUSTOMERS, as in 1000/16/20; without any, some usual ones are run.
 
   --seconds N   length of each run [default: 3]
   --rounds N    runs of each server, in turns [default: 5]
@@ -57,7 +58,7 @@ const CASES: [Case; 9] = [
     Case::new(1_000, 1, 20),
     Case::new(1_000, 16, 20),
     Case::new(1_000, 16, 1),
-    Case::new(10_000, 16, 20),
+    Case::new(9_500, 16, 20),
 ];
 
 impl Case {

@@ -10,6 +10,8 @@ const PATHS: usize = 2_000;
 /// comes from a network card does.
 const BODIES: usize = 300;
 const BODIES_BYTES: usize = 12 << 20;
+/// `limits.body_bytes`.
+const BODY_BYTES_MAX: usize = 2 << 20;
 /// What an entry takes, more or less.
 const ENTRY_BYTES: usize = 210;
 /// Minutes that the batches are of.
@@ -71,7 +73,7 @@ impl Traffic {
     pub(crate) fn new(entries: usize, customers: usize) -> Self {
         let mut random = Random(7);
         let (paths, agents) = (Zipf::new(PATHS), Zipf::new(AGENTS));
-        let bodies = (0..(BODIES_BYTES / (entries * ENTRY_BYTES)).clamp(6, BODIES))
+        let bodies: Vec<_> = (0..(BODIES_BYTES / (entries * ENTRY_BYTES)).clamp(6, BODIES))
             .map(|body| {
                 let mut json = String::from("[");
                 for entry in 0..entries {
@@ -97,6 +99,8 @@ impl Traffic {
                 json.into_bytes()
             })
             .collect();
+        let largest = bodies.iter().map(Vec::len).max();
+        assert!(largest.is_some_and(|bytes| bytes <= BODY_BYTES_MAX), "a body would be refused");
         Self { bodies, customers: Zipf::new(customers), entries }
     }
 

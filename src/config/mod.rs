@@ -97,7 +97,7 @@ impl Default for Http {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Largest body of one batch, decompressed.
+    /// Largest body of one batch, before and after decompression.
     pub body_bytes: Size,
     /// Most open connections.
     pub connections: u32,

@@ -54,7 +54,7 @@ impl Config {
         let limits = &self.limits;
         rules.within("limits.body_bytes", limits.body_bytes, body);
         rules.within("limits.connections", limits.connections, 1..=65_536);
-        let inflight = Size::new(2 * limits::BODY_BYTES_MIN)..=Size::gib(64);
+        let inflight = Size::new(limits::INFLIGHT_BYTES_MIN)..=Size::gib(64);
         rules.within("limits.inflight_bytes", limits.inflight_bytes, inflight);
         rules.within("limits.inflight_batches", limits.inflight_batches, 1..=1_000_000);
         rules.within("limits.customer_share_percent", limits.customer_share_percent, 1..=100);
@@ -104,12 +104,14 @@ impl Config {
         let percent = u64::from(limits.customer_share_percent);
         let bytes = limits.inflight_bytes.bytes() / 100 * percent;
         let batches = u64::from(limits.inflight_batches) * percent / 100;
+        let overhead = limits::ADMISSION_BATCH_OVERHEAD_BYTES;
         let rule = format!(
-            "its share of limits.inflight_bytes must hold {times} times limits.body_bytes, and its \
-             share of limits.inflight_batches one batch"
+            "its share of limits.inflight_bytes must hold {times} times limits.body_bytes and {}, \
+             and its share of limits.inflight_batches one batch",
+            Size::new(overhead)
         );
         rules.holds(
-            bytes >= body.saturating_mul(times) && batches >= 1,
+            bytes >= body.saturating_mul(times) + overhead && batches >= 1,
             "limits.customer_share_percent",
             limits.customer_share_percent,
             rule,

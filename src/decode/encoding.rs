@@ -55,14 +55,15 @@ impl Encoding {
         max: usize,
         make_room: impl FnMut(usize) -> Result<(), E>,
     ) -> Result<Bytes, UnpackError<E>> {
+        let first = (body.len() * limits::UNPACKED_TIMES).max(limits::UNPACK_BYTES_MIN);
         match self {
             Self::Identity => Ok(body),
-            Self::Gzip => read(MultiGzDecoder::new(&*body), max, make_room),
+            Self::Gzip => read(MultiGzDecoder::new(&*body), first, max, make_room),
             Self::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(&*body).and_then(|mut decoder| {
                     decoder.window_log_max(limits::UNPACK_WINDOW_LOG_MAX).map(|()| decoder)
                 });
-                read(decoder.map_err(UnpackError::Broken)?, max, make_room)
+                read(decoder.map_err(UnpackError::Broken)?, first, max, make_room)
             }
         }
     }
@@ -70,6 +71,7 @@ impl Encoding {
 
 fn read<E>(
     mut decoder: impl Read,
+    first: usize,
     max: usize,
     mut make_room: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<Bytes, UnpackError<E>> {
@@ -78,13 +80,16 @@ fn read<E>(
     // One byte more than may be there tells the end from too much.
     while filled <= max {
         if filled == plain.len() {
-            let room = (filled * 2).max(limits::UNPACK_BYTES_FIRST).min(max + 1);
+            let room = (filled * 2).max(first).min(max + 1);
             make_room(room).map_err(UnpackError::Refused)?;
+            plain.reserve_exact(room - filled);
             plain.resize(room, 0);
         }
         match decoder.read(&mut plain[filled..]) {
             Ok(0) => {
                 plain.truncate(filled);
+                // What is left over would be held, uncounted, as long as the batch.
+                plain.shrink_to_fit();
                 return Ok(plain.into());
             }
             Ok(bytes) => filled += bytes,

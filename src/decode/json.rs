@@ -76,12 +76,16 @@ pub fn decode<S>(
     let body = std::str::from_utf8(body).map_err(|error| {
         DecodeError::Syntax(format!("the body is not UTF-8: byte {}", error.valid_up_to()))
     })?;
-    let (mut sum, mut times) = (new(), MinuteMemo::default());
-    let usual = scan::scan(body, |fields| {
-        add(&mut sum, &fields.check(&mut times).ok()?);
-        Some(())
-    });
-    if usual.is_some() {
+    // What it had summed up when it gave up is gone before the next reading begins.
+    let usual = || {
+        let (mut sum, mut times) = (new(), MinuteMemo::default());
+        scan::scan(body, |fields| {
+            add(&mut sum, &fields.check(&mut times).ok()?);
+            Some(())
+        })?;
+        Some(sum)
+    };
+    if let Some(sum) = usual() {
         return Ok(sum);
     }
     let mut sum = new();

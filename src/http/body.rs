@@ -27,10 +27,11 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// What a batch will take in memory, as far as its body's length on the wire tells.
-fn expected(encoding: Encoding, length: u64, bounds: BodyLimits) -> u64 {
+fn expected(encoding: Encoding, length: u64, max: u64) -> u64 {
+    let unpacked = length * limits::UNPACKED_TIMES as u64;
     let body = match encoding {
         Encoding::Identity => length,
-        _ => length + (length * limits::ADMISSION_UNPACKED_TIMES).min(bounds.bytes),
+        _ => length + unpacked.max(limits::UNPACK_BYTES_MIN as u64).min(max),
     };
     body + body * limits::ADMISSION_SUMMARY_PERCENT / 100
 }
@@ -48,8 +49,13 @@ pub(super) async fn admit_and_read(
     if announced.is_some_and(|bytes| bytes > bounds.bytes) {
         return Err(too_large(bounds.bytes));
     }
-    let length = announced.unwrap_or(limits::ADMISSION_UNKNOWN_BYTES.min(bounds.bytes));
-    let expected = |length| expected(encoding, length, bounds);
+    let unknown = match encoding {
+        Encoding::Identity => limits::ADMISSION_UNKNOWN_BYTES,
+        // Then both forms of it take about as much.
+        _ => limits::ADMISSION_UNKNOWN_BYTES / (1 + limits::UNPACKED_TIMES as u64),
+    };
+    let length = announced.unwrap_or(unknown.min(bounds.bytes));
+    let expected = |length| expected(encoding, length, bounds.bytes);
     let permit =
         admission.admit(customer, expected(length)).map_err(|full| refused(full, customer))?;
     let read = read(permit, length, body, bounds.bytes, expected);
@@ -156,5 +162,44 @@ pub(super) fn refused(full: Full, customer: &CustomerId) -> Problem {
             Type::Overloaded,
             "the server has as much under way as it takes; try again",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::AdmissionLimits;
+
+    /// With the tightest limits that the configuration allows, a server at rest takes every body.
+    #[test]
+    fn a_server_at_rest_has_room_for_the_largest_body() {
+        let overhead = limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        for max in [1, 5, 8, 100, 256, 2_048, 16_384].map(|kib| kib * limits::KIB) {
+            let needed = max * limits::ADMISSION_BODY_TIMES + overhead;
+            let inflight =
+                (max * (limits::ADMISSION_BODY_TIMES + 1)).max(limits::INFLIGHT_BYTES_MIN);
+            let customer_percent = (needed * 100).div_ceil(inflight);
+            let share = AdmissionLimits { bytes: inflight, batches: 100, customer_percent };
+            let admission = Admission::new(share);
+            let customer = CustomerId::new("a").expect("valid");
+            for encoding in [Encoding::Identity, Encoding::Gzip] {
+                let bytes = expected(encoding, max, max);
+                assert!(admission.admit(&customer, bytes).is_ok(), "{encoding:?} of {max}");
+            }
+        }
+    }
+
+    /// What is admitted as small may use the room that is kept for small batches.
+    #[test]
+    fn requests_of_unknown_length_are_small() {
+        let max = 2 * limits::MIB;
+        let overhead = limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        let plain = expected(Encoding::Identity, limits::ADMISSION_UNKNOWN_BYTES, max);
+        let packed = limits::ADMISSION_UNKNOWN_BYTES / (1 + limits::UNPACKED_TIMES as u64);
+        for bytes in
+            [plain, expected(Encoding::Zstd, packed, max), expected(Encoding::Gzip, 200, max)]
+        {
+            assert!(bytes + overhead <= limits::ADMISSION_SMALL_BYTES, "{bytes}");
+        }
     }
 }

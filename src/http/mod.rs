@@ -36,7 +36,7 @@ pub use server::{ServerSettings, serve};
 /// What the handlers need to know.
 #[derive(Debug, Clone, Copy)]
 pub struct AppSettings {
-    /// Largest body of a batch, decompressed.
+    /// Largest body of a batch, before and after decompression.
     pub body_bytes: u64,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,

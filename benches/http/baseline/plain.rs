@@ -48,18 +48,22 @@ async fn count(
 
 pub(crate) fn summarise(windows: &Windows, customer: &str, entries: Vec<Entry>) -> StatusCode {
     let parser = Parser::new();
-    let mut windows = windows.lock().expect("nobody panics while counting");
+    let mut counted = Vec::with_capacity(entries.len());
     for entry in entries {
         let Ok(time) = entry.received_at.parse::<jiff::Timestamp>() else {
             return StatusCode::BAD_REQUEST;
         };
         let minute = time.as_second().div_euclid(60);
-        let agent = parser.parse(&entry.user_agent).map_or("UNKNOWN", |agent| agent.name);
+        let agent =
+            parser.parse(&entry.user_agent).map_or("UNKNOWN", |agent| agent.name).to_owned();
+        counted.push((minute, format!("{} {}", entry.method, entry.path), agent));
+    }
+    let mut windows = windows.lock().expect("nobody panics while counting");
+    for (minute, path, agent) in counted {
         let window = windows.entry((customer.to_owned(), minute)).or_default();
         window.requests += 1;
-        let path = format!("{} {}", entry.method, entry.path);
         *window.by_path.entry(path).or_default() += 1;
-        *window.by_agent.entry(agent.to_owned()).or_default() += 1;
+        *window.by_agent.entry(agent).or_default() += 1;
     }
     StatusCode::ACCEPTED
 }
