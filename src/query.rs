@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use crate::counts::{Counts, KeyLimits, TimedCounts, WindowCounts};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Parts, Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::Overlay;
 
@@ -158,6 +158,10 @@ pub fn top(
     rows: usize,
 ) -> Result<Top, QueryError> {
     let view = View::open(source, customer, span)?;
+    let parts = match by {
+        TopBy::Path => Parts { paths: true, agents: false },
+        TopBy::UserAgent => Parts { paths: false, agents: true },
+    };
     let mut sum = Ranking::default();
     for (minute, counts) in &view.overlay {
         if span.contains(*minute) {
@@ -168,7 +172,7 @@ pub fn top(
         loop {
             let page = view.snapshot.starts(customer, size, part, limits::PAGE_WINDOWS_MAX)?;
             for start in &page.starts {
-                if let Some(window) = view.snapshot.window(customer, size, *start)? {
+                if let Some(window) = view.snapshot.parts(customer, size, *start, parts)? {
                     sum.add(&window, by)?;
                 }
             }

@@ -1,4 +1,4 @@
-//! Bodies to entries. Each format is one file; all hand [`LogEntry`]s to the same place.
+//! Bodies to entries. Each format is one file; all hand on what [`entry`](crate::entry) checks.
 //!
 //! Pure: no I/O, no clock. A body is decoded whole before anything of it counts.
 

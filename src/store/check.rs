@@ -3,7 +3,7 @@
 use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::rollup::sum_of_parts;
-use super::rows::{Level, RowError, RowResult, WindowTables, parse_key};
+use super::rows::{Level, Parts, RowError, RowResult, WindowTables, parse_key};
 use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS, guard};
 use crate::ids::CustomerId;
 use crate::limits;
@@ -127,7 +127,7 @@ fn check_window(
     key: &[u8],
     fault: &mut dyn FnMut(RowFault),
 ) -> RowResult<()> {
-    let window = match windows.get(key) {
+    let window = match windows.get(key, Parts::ALL) {
         Ok(window) => window.unwrap_or_default(),
         Err(RowError::Corrupt(table)) => {
             fault(RowFault::Checksum { table, at: place(key) });
@@ -148,7 +148,7 @@ fn check_window(
     if dirty.get(key)?.is_some() {
         return Ok(());
     }
-    match sum_of_parts(windows, dirty, size, start, customer.as_str(), store.limits) {
+    match sum_of_parts(windows, dirty, size, start, customer.as_str(), Parts::ALL, store.limits) {
         Ok(sum) => {
             if !sum.unwrap_or_default().is_same(&window) {
                 fault(RowFault::RollUp { size, at });

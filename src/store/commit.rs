@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::WriteTransaction;
 
-use super::rows::{Level, RowError, RowResult, WindowTables, key};
+use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key};
 use super::{
     AGENTS, DIRTY, LIVES, META, PATHS, Position, Retention, SEALS, Store, StoreError, TOTALS,
     TOUCHED,
@@ -139,7 +139,7 @@ impl<'t> Tables<'t> {
         let Some(more) = delta.get(minute, customer) else { return Ok(()) };
         debug_assert!(more.adds_up(), "W2: totals equal the sums over paths and agents");
         let key = key(Level::Minute, minute, customer.as_str());
-        let mut window = self.windows.get(&key)?.unwrap_or_default();
+        let mut window = self.windows.get(&key, Parts::ALL)?.unwrap_or_default();
         window.merge(&more, limits);
         self.windows.put(&key, &window)
     }

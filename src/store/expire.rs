@@ -7,7 +7,7 @@ use std::time::Duration;
 use redb::ReadableTable;
 
 use super::commit::Tables;
-use super::rows::{Level, RowError, RowResult, key, parse_key};
+use super::rows::{Level, Parts, RowError, RowResult, key, parse_key};
 use super::{Retention, Store};
 use crate::ids::AcceptTime;
 use crate::limits;
@@ -108,7 +108,7 @@ impl Fold {
                 return Ok(false);
             }
         }
-        let Some(window) = tables.windows.get(&whole)? else { return Ok(false) };
+        let Some(window) = tables.windows.get(&whole, Parts::ALL)? else { return Ok(false) };
         tables.windows.put(&key(self.base, start, customer), &window)?;
         for part in &parts {
             tables.windows.remove(&key(self.part, *part, customer))?;

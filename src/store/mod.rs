@@ -56,6 +56,7 @@ pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
 pub use read::{Page, Snapshot};
+pub use rows::Parts;
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use redb::{ReadOnlyTable, ReadableDatabase};
 
 use super::rollup::read_window;
-use super::rows::{Level, RowError, RowResult, WindowTables, key, parse_key};
+use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
 use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
 use crate::counts::WindowCounts;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
@@ -104,9 +104,24 @@ impl<'s> Snapshot<'s> {
         size: WindowSize,
         start: Minute,
     ) -> Result<Option<WindowCounts>, StoreError> {
+        self.parts(customer, size, start, Parts::ALL)
+    }
+
+    /// The same, of which only so much is read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn parts(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+        parts: Parts,
+    ) -> Result<Option<WindowCounts>, StoreError> {
         let limits = self.store.limits;
         guard("read", &self.store.path, || {
-            read_window(&self.windows, &self.dirty, size, start, customer.as_str(), limits)
+            let customer = customer.as_str();
+            read_window(&self.windows, &self.dirty, size, start, customer, parts, limits)
         })
     }
 }

@@ -4,7 +4,7 @@ use redb::ReadableTable;
 
 use super::Store;
 use super::commit::Tables;
-use super::rows::{Level, RowError, RowResult, WindowTables, key, parse_key};
+use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
 use crate::counts::{KeyLimits, WindowCounts};
 use crate::ids::{AcceptTime, Epoch};
 use crate::limits;
@@ -40,8 +40,15 @@ impl Store {
         start: Minute,
         customer: &str,
     ) -> RowResult<WindowCounts> {
-        let window =
-            read_window(&tables.windows, &tables.dirty, size, start, customer, self.limits)?;
+        let window = read_window(
+            &tables.windows,
+            &tables.dirty,
+            size,
+            start,
+            customer,
+            Parts::ALL,
+            self.limits,
+        )?;
         Ok(window.unwrap_or_default())
     }
 }
@@ -79,6 +86,7 @@ pub(super) fn read_window<W, D>(
     size: WindowSize,
     start: Minute,
     customer: &str,
+    parts: Parts,
     limits: KeyLimits,
 ) -> RowResult<Option<WindowCounts>>
 where
@@ -87,9 +95,9 @@ where
 {
     let own = key(Level::of(size), start, customer);
     if size == WindowSize::Minute || dirty.get(own.as_slice())?.is_none() {
-        return windows.get(&own);
+        return windows.get(&own, parts);
     }
-    sum_of_parts(windows, dirty, size, start, customer, limits)
+    sum_of_parts(windows, dirty, size, start, customer, parts, limits)
 }
 
 /// Adds up what an hour or a day is made of; a minute is made of itself.
@@ -99,6 +107,7 @@ pub(super) fn sum_of_parts<W, D>(
     size: WindowSize,
     start: Minute,
     customer: &str,
+    parts: Parts,
     limits: KeyLimits,
 ) -> RowResult<Option<WindowCounts>>
 where
@@ -106,13 +115,13 @@ where
     D: ReadableTable<&'static [u8], u64>,
 {
     let (part, base) = match size {
-        WindowSize::Minute => return windows.get(&key(Level::Minute, start, customer)),
+        WindowSize::Minute => return windows.get(&key(Level::Minute, start, customer), parts),
         WindowSize::Hour => (WindowSize::Minute, Level::HourBase),
         WindowSize::Day => (WindowSize::Hour, Level::DayBase),
     };
-    let mut sum = windows.get(&key(base, start, customer))?;
+    let mut sum = windows.get(&key(base, start, customer), parts)?;
     for at in (0..size.minutes()).step_by(part.minutes() as usize) {
-        let more = read_window(windows, dirty, part, start.plus(at), customer, limits)?;
+        let more = read_window(windows, dirty, part, start.plus(at), customer, parts, limits)?;
         if let Some(more) = more {
             sum.get_or_insert_default().merge(&more, limits);
         }

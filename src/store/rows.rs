@@ -69,6 +69,22 @@ pub(super) fn parse_key(key: &[u8]) -> Option<(Minute, CustomerId)> {
     Some((Minute(start), customer))
 }
 
+/// What is read of windows beside their totals; the rest stays empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Requests by path.
+    pub paths: bool,
+    /// Requests by agent family.
+    pub agents: bool,
+}
+
+impl Parts {
+    /// Whole windows.
+    pub const ALL: Self = Self { paths: true, agents: true };
+    /// Totals alone.
+    pub const TOTALS: Self = Self { paths: false, agents: false };
+}
+
 /// The three tables that windows are in.
 pub(super) struct WindowTables<T> {
     pub(super) totals: T,
@@ -77,16 +93,16 @@ pub(super) struct WindowTables<T> {
 }
 
 impl<T: ReadableTable<&'static [u8], &'static [u8]>> WindowTables<T> {
-    /// Reads a window; `None` if there is no row of it.
-    pub(super) fn get(&self, key: &[u8]) -> RowResult<Option<WindowCounts>> {
+    /// Reads a window, or parts of it; `None` if there is no row of it.
+    pub(super) fn get(&self, key: &[u8], parts: Parts) -> RowResult<Option<WindowCounts>> {
         let Some(totals) = self.totals.get(key)? else { return Ok(None) };
         let totals = decode_totals(open("totals", key, totals.value())?)?;
         let counts = |table: &T, name| match table.get(key)? {
             Some(row) => decode_counts(name, open(name, key, row.value())?),
             None => Err(RowError::Corrupt(name.into())),
         };
-        let paths = counts(&self.paths, "paths")?;
-        let agents = counts(&self.agents, "agents")?;
+        let paths = if parts.paths { counts(&self.paths, "paths")? } else { Counts::default() };
+        let agents = if parts.agents { counts(&self.agents, "agents")? } else { Counts::default() };
         Ok(Some(WindowCounts { totals, paths, agents }))
     }
 }
