@@ -21,8 +21,9 @@
 //! # Rules
 //!
 //! - The link decides: created means won, whatever memory says. Only the sequencer claims.
-//! - A name that exists is judged by the page it leads to. A page has at most one entry for a
-//!   key: a repeated key is judged without an entry, or goes on another page.
+//! - A name that exists is judged by the page it leads to, and the entry that was written for the
+//!   loser is taken back. A page has at most one entry for a key: what has its entry on the page is
+//!   judged without another, or goes on the next.
 //! - An entry counts exactly if its group is not after the last group of its incarnation, which
 //!   recovery writes into the store. Another is void (a crash came between claim and sync) and
 //!   its name is replaced.

@@ -61,6 +61,10 @@ impl<'a> Claim<'a> {
     }
 }
 
+fn bytes_of(claims: &[Claim<'_>]) -> usize {
+    claims.iter().map(Claim::bytes).sum()
+}
+
 /// A claim's name: 128 bits of blake3 over domain, customer and key, each with its length (T1).
 fn name_of(customer: &str, key: &str) -> u128 {
     let mut hasher = blake3::Hasher::new_derive_key(CLAIM_DOMAIN);
@@ -251,6 +255,12 @@ impl PageIndex {
         valid_to as u64
     }
 
+    /// Forgets the entries from there on.
+    fn truncate(&mut self, at: usize) {
+        self.bytes.truncate(at);
+        self.offsets.retain(|_, offset| (*offset as usize) < at);
+    }
+
     /// What the page is sealed with, once all of it is durable.
     pub(super) fn seal(&self) -> Seal {
         Seal(self.bytes.len() as u64)
@@ -330,12 +340,33 @@ impl OpenPage {
 
     /// Writes the entries of some claims in one go, before any of them is linked.
     pub(super) fn append(&mut self, claims: &[Claim<'_>], group: Group) -> DiskResult<()> {
-        let mut entries = Vec::with_capacity(claims.iter().map(Claim::bytes).sum());
+        self.write(claims, bytes_of(claims), group)
+    }
+
+    /// Takes back the entries that were appended last, and writes those of some of the claims
+    /// instead. Nothing of their group counts yet, so a crash may leave any mixture of the two.
+    pub(super) fn replace(
+        &mut self,
+        appended: &[Claim<'_>],
+        kept: &[Claim<'_>],
+        group: Group,
+    ) -> DiskResult<()> {
+        let bytes = bytes_of(appended);
+        self.index.truncate(self.index.end() - bytes);
+        self.names -= u32::try_from(appended.len()).expect("a group is short");
+        self.write(kept, bytes, group)
+    }
+
+    /// Writes entries at the end of the page, and zeros after them where there were others.
+    fn write(&mut self, claims: &[Claim<'_>], bytes: usize, group: Group) -> DiskResult<()> {
+        let mut entries = Vec::with_capacity(bytes);
         for claim in claims {
             encode_entry(&mut entries, claim, group, self.header.id.incarnation);
         }
+        let end = entries.len();
+        entries.resize(bytes, 0);
         self.file.write_at(self.index.end() as u64, &entries)?;
-        self.index.append(&entries);
+        self.index.append(&entries[..end]);
         self.names += u32::try_from(claims.len()).expect("a group is short");
         Ok(())
     }

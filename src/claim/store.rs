@@ -197,24 +197,40 @@ impl ClaimStore {
     ) -> DiskResult<Vec<Verdict>> {
         let mut verdicts = Vec::with_capacity(claims.len());
         while let Some(first) = claims.get(verdicts.len()) {
-            // A key that is taken must not fill pages: they are kept as long as keys are, and a
-            // sender can repeat itself without end. For the others, the link decides.
-            if let Some(verdict) = self.judge(first)? {
+            // A key whose entry is on the page takes no other there.
+            if self.current.as_ref().is_some_and(|page| page.index.contains(first.name))
+                && let Some(verdict) = self.judge(first)?
+            {
                 verdicts.push(verdict);
                 continue;
             }
-            let rest = &claims[verdicts.len()..];
-            let mut free = 1;
-            while let Some(next) = rest.get(free)
-                && self.judge(next)?.is_none()
-            {
-                free += 1;
-            }
-            for claim in self.write_entries(&rest[..free], group, uptime)? {
+            let before = verdicts.len();
+            let written = self.write_entries(&claims[before..], group, uptime)?;
+            for claim in written {
                 verdicts.push(self.link_or_judge(claim)?);
             }
+            self.take_back_lost(written, &verdicts[before..], group)?;
         }
         Ok(verdicts)
+    }
+
+    /// Takes the entries off the page that are of keys which were taken before. They must not fill
+    /// pages: those are kept as long as keys are, and a sender can repeat itself without end.
+    fn take_back_lost(
+        &mut self,
+        written: &[Claim<'_>],
+        verdicts: &[Verdict],
+        group: Group,
+    ) -> DiskResult<()> {
+        if verdicts.iter().all(|verdict| *verdict == Verdict::Won) {
+            return Ok(());
+        }
+        let won = written.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Won);
+        let won: Vec<_> = won.map(|(claim, _)| *claim).collect();
+        let page = self.current.as_mut().expect("it was written to just now");
+        page.replace(written, &won, group)?;
+        self.dirty.pages.insert(page.header.id, (Arc::clone(&page.file), page.index.seal()));
+        Ok(())
     }
 
     /// Claims the keys of a group that is in the journal, whoever holds their names: a restarted

@@ -152,7 +152,8 @@ impl Layout {
     /// The name of a claim: the hash alone, so that no client byte reaches a path.
     #[must_use]
     pub fn name(&self, claim: u128) -> PathBuf {
-        self.names(Self::shard(claim)).join(format!("{claim:032x}"))
+        // Put together at once: every batch has one.
+        self.root.join(format!("claims/names/{:02x}/{claim:032x}", Self::shard(claim)))
     }
 
     /// Which of the 256 directories holds a claim's name.
