@@ -129,12 +129,14 @@ impl Admission {
     }
 
     fn give_back(&self, customer: &CustomerId, bytes: u64, batches: u64) {
-        if let Some(mut usage) = self.customers.get_mut(customer) {
+        // The only batch of a customer takes its entry along.
+        let gone = self.customers.remove_if_mut(customer, |_, usage| {
             usage.bytes -= bytes;
             usage.batches -= batches;
-        }
+            usage.batches == 0
+        });
+        drop(gone);
         self.give_back_all(bytes, batches);
-        self.forget_if_idle(customer);
     }
 
     fn give_back_all(&self, bytes: u64, batches: u64) {

@@ -78,14 +78,14 @@ pub(super) struct WorkerLoop {
 
 impl WorkerLoop {
     pub(super) fn run(mut self) -> Result<(), EngineError> {
-        let label = metrics::partition_label(self.partition);
+        let metrics = metrics::Partition::new(self.partition);
         for message in &self.inbox {
             let applied = self.worker.step(message);
             self.status.memory_is(self.partition.into(), self.worker.bytes());
             if applied.insights > 0 {
-                metrics::applied(label, applied.insights, applied.late);
+                metrics.applied(applied.insights, applied.late);
             }
-            metrics::queue_depth(label, self.inbox.len());
+            metrics.queue_depth(self.inbox.len());
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl SequencerLoop {
             match message {
                 SequencerMessage::Barrier(request) => return (group, Some(request)),
                 SequencerMessage::Submit(submission) => {
-                    bytes += submission.body.len() as u64;
+                    bytes += submission.record.len() as u64;
                     group.push(*submission);
                 }
             }

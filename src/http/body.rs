@@ -1,5 +1,6 @@
 //! Reading and unpacking a body: counted while it comes, bounded in size, memory and time.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep_until};
 
 use super::problem::{Problem, Type};
 use crate::admission::{Admission, Full, Permit};
@@ -58,37 +60,39 @@ pub(super) async fn admit_and_read(
     let expected = |length| expected(encoding, length, bounds.bytes);
     let permit =
         admission.admit(customer, expected(length)).map_err(|full| refused(full, customer))?;
-    let read = read(permit, length, body, bounds.bytes, expected);
-    tokio::time::timeout(bounds.time, read).await.unwrap_or_else(|_| {
-        let seconds = bounds.time.as_secs_f64();
-        let detail = format!("the body did not arrive within {seconds} s; send it again");
-        Err(Problem::new(Type::BodyTimeout, detail))
-    })
+    read(permit, length, body, bounds, expected).await
 }
 
 async fn read(
     mut permit: Permit,
     mut length: u64,
     mut body: Body,
-    max: u64,
+    bounds: BodyLimits,
     expected: impl Fn(u64) -> u64,
 ) -> Result<(Permit, Bytes), Problem> {
+    let max = bounds.bytes;
     let mut read = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
-    // Not `interval`: waiting for its first tick takes a millisecond of every batch.
-    let first = tokio::time::Instant::now() + limits::PACE_INTERVAL;
-    let mut pace = tokio::time::interval_at(first, limits::PACE_INTERVAL);
+    // One timer for both: the next look at the pace, or the end of all patience.
+    let began = Instant::now();
+    let deadline = began + bounds.time;
+    let mut timer = pin!(sleep_until(deadline.min(began + limits::PACE_INTERVAL)));
     let mut paced = 0;
     loop {
         let frame = tokio::select! {
             // What has come already needs no timer.
             biased;
             frame = body.frame() => frame,
-            _ = pace.tick() => {
+            () = &mut timer => {
+                let now = timer.deadline();
+                if now >= deadline {
+                    return Err(timed_out(bounds.time));
+                }
                 // Room must not be held by whoever sends slowest: no timeout is short enough.
                 if read.len() - paced < limits::PACE_BYTES_MIN && permit.is_scarce() {
                     return Err(too_slow());
                 }
                 paced = read.len();
+                timer.as_mut().reset(deadline.min(now + limits::PACE_INTERVAL));
                 continue;
             }
         };
@@ -144,6 +148,12 @@ fn too_large(max: u64) -> Problem {
          batches, or raise limits.body_bytes"
     );
     Problem::new(Type::BodyTooLarge, detail)
+}
+
+fn timed_out(time: Duration) -> Problem {
+    let seconds = time.as_secs_f64();
+    let detail = format!("the body did not arrive within {seconds} s; send it again");
+    Problem::new(Type::BodyTimeout, detail)
 }
 
 fn too_slow() -> Problem {

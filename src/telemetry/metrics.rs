@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -219,9 +219,18 @@ pub fn batch(outcome: Outcome) {
 
 /// A batch was accepted.
 pub fn accepted(entries: u32, bytes: usize) {
-    batch(Outcome::Accepted);
-    counter!(ENTRIES).increment(entries.into());
-    histogram!(BATCH_BYTES).record(to_f64(bytes as u64));
+    thread_local! {
+        static KNOWN: (Counter, Counter, Histogram) = (
+            counter!(BATCHES, "outcome" => Outcome::Accepted.label()),
+            counter!(ENTRIES),
+            histogram!(BATCH_BYTES),
+        );
+    }
+    KNOWN.with(|(batches, counted, sizes)| {
+        batches.increment(1);
+        counted.increment(entries.into());
+        sizes.record(to_f64(bytes as u64));
+    });
 }
 
 /// A query was answered.
@@ -237,14 +246,23 @@ pub fn inflight(bytes: u64, batches: u64) {
 
 /// A group of accepted batches was synced.
 pub fn synced(batches: usize, took: Duration) {
-    counter!(SYNCS).increment(1);
-    histogram!(SYNC_SECONDS).record(took.as_secs_f64());
-    histogram!(GROUP_BATCHES).record(to_f64(batches as u64));
+    thread_local! {
+        static KNOWN: (Counter, Histogram, Histogram) =
+            (counter!(SYNCS), histogram!(SYNC_SECONDS), histogram!(GROUP_BATCHES));
+    }
+    KNOWN.with(|(syncs, seconds, sizes)| {
+        syncs.increment(1);
+        seconds.record(took.as_secs_f64());
+        sizes.record(to_f64(batches as u64));
+    });
 }
 
 /// So many keys are held.
 pub fn keys(held: u64) {
-    gauge!(KEYS).set(to_f64(held));
+    thread_local! {
+        static KNOWN: Gauge = gauge!(KEYS);
+    }
+    KNOWN.with(|keys| keys.set(to_f64(held)));
 }
 
 /// A claim page is swept before its time.
@@ -257,15 +275,42 @@ pub fn replayed(groups: u64) {
     counter!(REPLAYED).absolute(groups);
 }
 
-/// A worker applied something.
-pub fn applied(partition: &'static str, insights: usize, late: u64) {
-    counter!(APPLIED, "partition" => partition).increment(insights as u64);
-    counter!(LATE).increment(late);
+/// What one partition's worker counts.
+#[derive(Clone)]
+pub struct Partition {
+    applied: Counter,
+    late: Counter,
+    queue: Gauge,
 }
 
-/// So many messages wait for a worker.
-pub fn queue_depth(partition: &'static str, messages: usize) {
-    gauge!(QUEUE, "partition" => partition).set(to_f64(messages as u64));
+impl Partition {
+    /// The metrics of a partition; there are at most [`crate::limits::PARTITIONS_MAX`].
+    #[must_use]
+    pub fn new(partition: u16) -> Self {
+        let label = partition.to_string();
+        Self {
+            applied: counter!(APPLIED, "partition" => label.clone()),
+            late: counter!(LATE),
+            queue: gauge!(QUEUE, "partition" => label),
+        }
+    }
+
+    /// The worker applied something.
+    pub fn applied(&self, insights: usize, late: u64) {
+        self.applied.increment(insights as u64);
+        self.late.increment(late);
+    }
+
+    /// So many messages wait for the worker.
+    pub fn queue_depth(&self, messages: usize) {
+        self.queue.set(to_f64(messages as u64));
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition").finish_non_exhaustive()
+    }
 }
 
 /// A checkpoint is durable.
@@ -278,15 +323,6 @@ pub fn pending(journal_bytes: u64, memory_bytes: u64, age: Duration) {
     gauge!(JOURNAL_BYTES).set(to_f64(journal_bytes));
     gauge!(MEMORY_BYTES).set(to_f64(memory_bytes));
     gauge!(CHECKPOINT_AGE).set(age.as_secs_f64());
-}
-
-/// The label of a partition; there are at most [`crate::limits::PARTITIONS_MAX`].
-#[must_use]
-pub fn partition_label(partition: u16) -> &'static str {
-    static LABELS: OnceLock<Vec<String>> = OnceLock::new();
-    let labels =
-        LABELS.get_or_init(|| (0..crate::limits::PARTITIONS_MAX).map(|n| n.to_string()).collect());
-    labels.get(usize::from(partition)).map_or("other", String::as_str)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric may be off by 2^-53")]
