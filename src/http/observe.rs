@@ -1,31 +1,74 @@
 //! Around every request: its id, its metrics, and a line in the log if it failed.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
+use tower::{BoxError, Service};
 
 use super::App;
 use super::problem::Problem;
+use super::unread;
 use crate::ids::RequestId;
 use crate::telemetry::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(super) async fn observe(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// All routes, observed. A service of its own and no layer of the router: a layer boxes and clones
+/// at every request what one service does once.
+#[derive(Clone)]
+pub struct Observed {
+    app: Arc<App>,
+    routes: Router,
+}
+
+impl Observed {
+    pub(super) fn new(app: Arc<App>, routes: Router) -> Self {
+        Self { app, routes }
+    }
+}
+
+impl std::fmt::Debug for Observed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observed").finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<Request<B>> for Observed
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { app, routes } = self.clone();
+        let request = request.map(Body::new);
+        Box::pin(async move { Ok(unread::drain(request, |r| observe(app, routes, r)).await) })
+    }
+}
+
+async fn observe(app: Arc<App>, mut routes: Router, mut request: Request) -> Response {
     let started = app.clock.uptime();
     let id = request_id(&app, &request);
     let method = method_label(request.method());
-    let route = route_label(request.extensions().get::<MatchedPath>());
+    let route = route_label(request.uri().path());
     request.extensions_mut().insert(id.clone());
 
-    let mut response = next.run(request).await;
+    let Ok(mut response) = routes.call(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let allow = response.headers_mut().remove(header::ALLOW);
         log_refusal(&problem, &id, method, route);
@@ -73,8 +116,8 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The route's template, never the path that was asked for.
-fn route_label(matched: Option<&MatchedPath>) -> &'static str {
+/// A client can ask for any path; only routes, none of which has parameters, become a label.
+fn route_label(path: &str) -> &'static str {
     const ROUTES: [&str; 8] = [
         "/logs",
         "/analytics",
@@ -85,6 +128,5 @@ fn route_label(matched: Option<&MatchedPath>) -> &'static str {
         "/readyz",
         "/version",
     ];
-    let matched = matched.map_or("", MatchedPath::as_str);
-    ROUTES.into_iter().find(|route| *route == matched).unwrap_or("other")
+    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }

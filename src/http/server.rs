@@ -1,16 +1,20 @@
 //! Connections: accepted up to a limit, timed, and let end when the server stops.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower::Service;
 
 use super::stall::Impatient;
 use crate::limits;
@@ -29,12 +33,16 @@ pub struct ServerSettings {
 
 /// Serves until `shutdown` is done, then lets requests that are under way end, within
 /// [`crate::limits::SHUTDOWN_REQUESTS_MAX`].
-pub async fn serve(
+pub async fn serve<S>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     settings: ServerSettings,
     shutdown: impl Future<Output = ()>,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
     let slots = Arc::new(Semaphore::new(settings.connections));
     let hurried = Arc::new(Semaphore::new(limits::HURRIED_CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
@@ -69,7 +77,7 @@ pub async fn serve(
         };
         // Small answers must not wait for the client's acknowledgement of earlier ones.
         stream.set_nodelay(true).ok();
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(service.clone());
         let stream = TokioIo::new(Impatient::new(stream, patience));
         let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -57,14 +56,17 @@ impl Drop for Lent {
 }
 
 /// Around every request: its answer waits until the rest of its body is out of the way.
-pub(super) async fn drain(request: Request, next: Next) -> Response {
+pub(super) async fn drain<A: Future<Output = Response>>(
+    request: Request,
+    answer: impl FnOnce(Request) -> A,
+) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return answer(request).await;
     }
     let waits = request.headers().contains_key(header::EXPECT);
     let (home, mut returned) = oneshot::channel();
     let lend = |body| Body::new(Lent { body, asked: false, home: Some(home) });
-    let mut response = next.run(request.map(lend)).await;
+    let mut response = answer(request.map(lend)).await;
     let is_read = match returned.try_recv() {
         Ok((body, _)) if body.is_end_stream() => true,
         // The refusal is the word that the client waits for before it sends.
@@ -103,6 +105,7 @@ mod tests {
 
     use axum::Router;
     use axum::http::StatusCode;
+    use axum::response::IntoResponse;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -122,9 +125,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_refused_client_gets_its_answer() {
-        let router = Router::new()
-            .fallback(|| async { StatusCode::BAD_REQUEST })
-            .layer(axum::middleware::from_fn(drain));
+        let refuse = |request: Request| {
+            drain(request, |_| async { StatusCode::BAD_REQUEST.into_response() })
+        };
+        let router = Router::new().fallback(refuse);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let settings = ServerSettings { connections: 8, header_timeout: Duration::from_secs(5) };

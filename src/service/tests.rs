@@ -198,7 +198,7 @@ fn a_server_that_would_refuse_batches_is_not_ready() {
     // As in the moment between the start of the engine's threads and requests that reach them.
     status.enter(Phase::Running);
     let asked = Request::get("/readyz").body(Body::empty()).expect("a request");
-    let answer = http::router(Arc::new(app)).oneshot(asked);
+    let answer = http::routes(Arc::new(app)).oneshot(asked);
     let answer = tokio::runtime::Runtime::new().expect("a runtime").block_on(answer);
     assert_eq!(answer.expect("an answer").status(), 503);
 }
