@@ -1,4 +1,5 @@
-//! Numbers in the files of claims and journal: little-endian, at fixed places.
+//! Numbers in the files of claims, journal and store: little-endian at fixed places, or varints one
+//! after the other.
 //!
 //! A number that is not all there is `None`: bytes that come from a disk prove nothing.
 
@@ -20,6 +21,32 @@ pub(crate) fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
     bytes.get(at..)?.first_chunk().map(|field| u128::from_le_bytes(*field))
 }
 
+/// Appends a varint (LEB128): seven bits a byte, least significant first, the high bit says that
+/// more follow.
+pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
+}
+
+/// Takes a varint off the front, if it is there in its shortest form.
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            // Only the shortest form of a number is ever written, and 64 bits end in the tenth.
+            let is_shortest = *byte != 0 || shift == 0;
+            return (is_shortest && (shift < 63 || *byte == 1)).then_some(number);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +62,14 @@ mod tests {
             (None, None, None)
         );
         assert_eq!(u32_at(&bytes, 99), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn varints_come_back(number: u64) {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(take_varint(&mut bytes.as_slice()), Some(number));
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! After this stage work is proportional to the distinct keys of a batch, not to its entries.
 //! Pure: no I/O, no clock.
 
+mod bytes;
+
 use hashbrown::HashMap;
 
 use crate::entry::LogEntry;
@@ -57,36 +59,32 @@ const NAMES_EXPECTED_MAX: usize = 512;
 /// Builds a [`Summary`] entry by entry.
 #[derive(Debug)]
 pub struct Summariser<'a> {
-    agents: &'a AgentCache,
+    agents: &'a mut AgentCache,
     /// How many names to make room for at first.
     expected: usize,
     entries: u32,
     names: Names,
-    windows: Vec<Window>,
+    /// In the order of their first entries; each name may stand several times in a list.
+    windows: Vec<PartialInsight>,
     /// The place of each minute in `windows`.
     minutes: HashMap<Minute, usize>,
     /// The window of the entry before: entries of one minute mostly come together.
     last: usize,
-    /// Raw user agents of this batch, each looked up in the shared cache only once.
-    raw_agents: Names,
-    /// The family of each raw agent, by its number.
-    families: Vec<NameId>,
+    paths: LastPlaces,
+    families: LastPlaces,
 }
 
-#[derive(Debug)]
-struct Window {
-    minute: Minute,
-    requests: u32,
-    paths: HashMap<NameId, u32>,
-    agents: HashMap<NameId, u32>,
-}
+/// Where each name was counted last: the window, and the place in its list.
+#[derive(Debug, Default)]
+struct LastPlaces(Vec<(usize, usize)>);
 
 impl<'a> Summariser<'a> {
     /// An empty summary of a body with so many bytes; agent families come from, and go to, the
     /// cache.
     #[must_use]
-    pub fn new(agents: &'a AgentCache, body_bytes: usize) -> Self {
+    pub fn new(agents: &'a mut AgentCache, body_bytes: usize) -> Self {
         let expected = (body_bytes / ENTRY_BYTES_EXPECTED).min(NAMES_EXPECTED_MAX);
+        agents.begin_batch();
         Self {
             agents,
             expected,
@@ -95,9 +93,20 @@ impl<'a> Summariser<'a> {
             windows: Vec::new(),
             minutes: HashMap::new(),
             last: 0,
-            raw_agents: Names::with_capacity(expected),
-            families: Vec::with_capacity(expected),
+            paths: LastPlaces::default(),
+            families: LastPlaces::default(),
         }
+    }
+
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        self.agents.begin_batch();
+        self.entries = 0;
+        self.names = Names::default();
+        self.windows.clear();
+        self.minutes.clear();
+        self.paths.0.clear();
+        self.families.0.clear();
     }
 
     /// Counts one entry.
@@ -107,59 +116,73 @@ impl<'a> Summariser<'a> {
         } else {
             self.names.intern_joined(entry.method, entry.path)
         };
-        let agent = self.family(entry.user_agent);
-        let window = self.window(entry.minute);
+        let family = self.agents.id(entry.user_agent, &mut self.names);
+        let at = self.window(entry.minute);
+        let window = &mut self.windows[at];
         window.requests += 1;
-        *window.paths.entry(path).or_default() += 1;
-        *window.agents.entry(agent).or_default() += 1;
+        self.paths.count(path, at, &mut window.paths);
+        self.families.count(family, at, &mut window.agents);
         self.entries += 1;
     }
 
     /// The finished summary.
     #[must_use]
     pub fn finish(mut self) -> Summary {
+        // In a fixed order, so that a replay hands the workers exactly what they saw the first
+        // time.
         self.windows.sort_unstable_by_key(|window| window.minute);
-        let windows = self.windows.into_iter().map(|window| PartialInsight {
-            minute: window.minute,
-            requests: window.requests,
-            paths: sorted(window.paths),
-            agents: sorted(window.agents),
-        });
-        Summary { entries: self.entries, names: self.names, windows: windows.collect() }
+        for window in &mut self.windows {
+            each_name_once(&mut window.paths);
+            each_name_once(&mut window.agents);
+        }
+        Summary { entries: self.entries, names: self.names, windows: self.windows }
     }
 
-    fn window(&mut self, minute: Minute) -> &mut Window {
+    fn window(&mut self, minute: Minute) -> usize {
         if self.windows.get(self.last).is_none_or(|last| last.minute != minute) {
             self.last = *self.minutes.entry(minute).or_insert_with(|| {
                 // Most batches are of one minute.
                 let room = if self.windows.is_empty() { self.expected } else { 0 };
-                self.windows.push(Window {
+                self.windows.push(PartialInsight {
                     minute,
                     requests: 0,
-                    paths: HashMap::with_capacity(room),
-                    agents: HashMap::with_capacity(room),
+                    paths: Vec::with_capacity(room),
+                    agents: Vec::new(),
                 });
                 self.windows.len() - 1
             });
         }
-        &mut self.windows[self.last]
-    }
-
-    fn family(&mut self, raw: &str) -> NameId {
-        let hash = self.agents.hash(raw);
-        let id = self.raw_agents.intern_hashed(raw, hash);
-        if let Some(family) = self.families.get(id.0 as usize) {
-            return *family;
-        }
-        let family = self.names.intern(&self.agents.family_hashed(raw, hash));
-        self.families.push(family);
-        family
+        self.last
     }
 }
 
-/// In a fixed order, so that a replay hands the workers exactly what they saw the first time.
-fn sorted(counts: HashMap<NameId, u32>) -> Vec<NameCount> {
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable();
-    counts
+impl LastPlaces {
+    /// Counts a name in a window: where it was counted last, if that is the same window, and at the
+    /// end of the list otherwise.
+    fn count(&mut self, name: NameId, window: usize, counts: &mut Vec<NameCount>) {
+        const NOWHERE: (usize, usize) = (usize::MAX, 0);
+        let name_at = name.0 as usize;
+        if name_at >= self.0.len() {
+            self.0.resize(name_at + 1, NOWHERE);
+        }
+        match &mut self.0[name_at] {
+            (last, at) if *last == window => counts[*at].1 += 1,
+            place => {
+                *place = (window, counts.len());
+                counts.push((name, 1));
+            }
+        }
+    }
+}
+
+/// Sorts counts by name and adds up those of one name.
+fn each_name_once(counts: &mut Vec<NameCount>) {
+    counts.sort_unstable_by_key(|(name, _)| *name);
+    counts.dedup_by(|(name, more), (before, count)| {
+        let is_same = name == before;
+        if is_same {
+            *count += *more;
+        }
+        is_same
+    });
 }

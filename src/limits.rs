@@ -36,8 +36,9 @@ pub const UNPACKED_TIMES: usize = 10;
 /// Room that a compressed body gets at least; it doubles up to `limits.body_bytes`.
 pub const UNPACK_BYTES_MIN: usize = 1024;
 /// Compressed bodies, and others above this size, are decoded on a blocking thread, so that the
-/// reactor never waits.
-pub const DECODE_INLINE_BYTES_MAX: usize = 32 * 1024;
+/// reactor does not wait for long. Up to it that takes less than the way to another thread and back
+/// is worth.
+pub const DECODE_INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.
 pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;
@@ -110,8 +111,8 @@ pub const CLAIM_PAGE_CACHE_MAX: usize = 16;
 /// Links raced for one name at start, to learn whether the file system can decide a race.
 pub const CLAIM_PROBE_RACERS: usize = 32;
 
-/// Distinct user agents whose family is remembered; past it the less recently used half of a
-/// shard is forgotten.
+/// Distinct user agents whose family each decoding thread remembers; past it the less recently used
+/// half is forgotten.
 pub const AGENT_CACHE_ENTRIES_MAX: usize = 16_384;
 /// Longest name taken from an unknown user agent's first product; a longer one is `(none)`.
 pub const AGENT_PRODUCT_BYTES_MAX: usize = 64;

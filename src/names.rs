@@ -127,6 +127,11 @@ impl Names {
         &self.text[range(&self.places, id)]
     }
 
+    /// All names, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..).map(NameId).take(self.places.len()).map(|id| self.get(id))
+    }
+
     /// How many names there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,6 +142,12 @@ impl Names {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Bytes of all names' text.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// About how much memory the names take.

@@ -1,6 +1,6 @@
 //! From whatever a crash left to a running engine: replay, then a checkpoint, then serve.
 //!
-//! Replay goes through the same summarise, dispatch and worker code as live traffic. It ends with
+//! Replay goes through the same dispatch and worker code as live traffic. It ends with
 //! a checkpoint before anything is accepted, so that the process never answers from a byte that
 //! it has not itself made durable: the page cache survives a killed process, and a failed sync
 //! leaves clean pages that never reached the disk. A changed partition count is harmless.
@@ -13,12 +13,12 @@ use crossbeam_channel::unbounded;
 use crate::checkpoint::Checkpointer;
 use crate::claim::{Claim, ClaimStore, Lives, probe};
 use crate::clock::{Clock, Now};
-use crate::decode::{self, Format};
 use crate::disk::{Disk, Layout, LockGuard, PageId, read_all};
 use crate::entropy::Entropy;
 use crate::error::EngineError;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
+use crate::insight::Summary;
 use crate::journal::{
     self, ArchiveRetention, Damage, FrameAt, FrameReader, JournalScan, Record, Rules, SegmentKeeper,
 };
@@ -26,11 +26,10 @@ use crate::partition::PartitionId;
 use crate::sequencer::{BarrierPlaced, dispatch, receipt};
 use crate::status::Status;
 use crate::store::{Retention, Store};
-use crate::user_agent::AgentCache;
 use crate::worker::{AcceptedBatch, PartitionWorker, WorkerMessage};
 
 /// The number of the layout that this program writes.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// What recovery works with.
 #[derive(Clone)]
@@ -43,8 +42,6 @@ pub struct Recovery {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Agent families, shared with live traffic.
-    pub agents: Arc<AgentCache>,
     /// Where progress is told.
     pub status: Arc<Status>,
     /// How many workers to spread over.
@@ -349,11 +346,7 @@ impl Replay<'_> {
         let records = contents.records().ok_or("its records do not fill it")?;
         let batch = |record: &Record<'_>| {
             let customer = CustomerId::new(record.customer).map_err(|error| error.to_string())?;
-            let format = Format::from_number(record.format)
-                .ok_or_else(|| format!("format {} is not known", record.format))?;
-            let agents = &self.recovery.agents;
-            let summary = decode::summarise(format, record.body, agents)
-                .map_err(|error| error.to_string())?;
+            let summary = Summary::from_bytes(record.summary).ok_or("a summary does not add up")?;
             Ok(AcceptedBatch { customer, summary, permit: Box::new(()) })
         };
         records.iter().map(batch).collect()

@@ -7,12 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::claim::{Claim, ClaimStore, ClaimSync, KeyRetention, Receipt, Swept, Verdict};
 use crate::clock::Now;
-use crate::decode::Format;
 use crate::disk::DiskError;
 use crate::ids::{AcceptTime, ContentDigest, CustomerId, Group, IdempotencyKey, RequestId};
 use crate::insight::Summary;
@@ -26,16 +24,14 @@ pub struct Submission {
     pub customer: CustomerId,
     /// Its idempotency key.
     pub key: IdempotencyKey,
-    /// What it says, digested.
+    /// What its body said, digested.
     pub digest: ContentDigest,
-    /// The format of its body.
-    pub format: Format,
     /// The request that brought it.
     pub request_id: RequestId,
-    /// The body, decompressed.
-    pub body: Bytes,
     /// What it adds.
     pub summary: Summary,
+    /// The same as the journal keeps it.
+    pub record: Vec<u8>,
     /// Given back when the workers have applied the batch.
     pub permit: Box<dyn Send + Sync>,
     /// Where the answer goes. A sender that is gone does not stop its batch.
@@ -276,12 +272,11 @@ pub fn receipt(summary: &Summary) -> Receipt {
 
 fn record_of(submission: &Submission) -> Record<'_> {
     Record {
-        format: submission.format.number(),
         digest: submission.digest,
         customer: submission.customer.as_str(),
         key: submission.key.as_str(),
         request_id: submission.request_id.as_str(),
-        body: &submission.body,
+        summary: &submission.record,
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::admission::{Admission, AdmissionLimits};
@@ -18,7 +17,7 @@ use crate::disk::{Disk, Layout, RealDisk};
 use crate::engine::{Engine, EngineSettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
-use crate::http::{self, App, AppSettings, ServerSettings};
+use crate::http::{self, App, AppSettings, Decoders, ServerSettings};
 use crate::ids::Group;
 use crate::journal::Rules;
 use crate::limits;
@@ -26,7 +25,6 @@ use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
 use crate::store::Retention;
 use crate::telemetry::metrics;
-use crate::user_agent::AgentCache;
 
 /// How often free space is looked at and the metrics' samples are folded.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -79,7 +77,7 @@ async fn run_on(
         connections: to_usize(config.limits.connections.into()),
         header_timeout: config.http.header_timeout,
     };
-    let router = http::router(Arc::clone(&app));
+    let routes = http::routes(Arc::clone(&app));
     let stop = async {
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),
@@ -88,7 +86,7 @@ async fn run_on(
     };
     let abort_start = starting.abort_handle();
     tokio::select! {
-        () = http::serve(listener, router, settings, stop) => {}
+        () = http::serve(listener, routes, settings, stop) => {}
         () = control(starting, &app, &recovery) => {}
     }
     upkeep.abort();
@@ -196,7 +194,6 @@ pub fn recovery(
         layout: Layout::new(&config.server.data_dir),
         clock,
         entropy,
-        agents: Arc::new(AgentCache::default()),
         status: Arc::clone(status),
         partitions,
         rules: rules(config),
@@ -232,12 +229,11 @@ fn app(config: &Config, recovery: &Recovery) -> App {
             batches: config.limits.inflight_batches.into(),
             customer_percent: config.limits.customer_share_percent.into(),
         }),
-        agents: Arc::clone(&recovery.agents),
         clock: Arc::clone(&recovery.clock),
         entropy: Arc::clone(&recovery.entropy),
         metrics: metrics::install().clone(),
         queries: http::query_turns(),
-        decoders: Arc::new(Semaphore::new(cores)),
+        decoders: Decoders::new(cores),
         settings: AppSettings {
             body_bytes: config.limits.body_bytes.bytes(),
             body_timeout: config.http.body_timeout,

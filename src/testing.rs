@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -359,7 +358,7 @@ pub(crate) fn batch(entries: &[(u32, &str)]) -> String {
 }
 
 pub(crate) fn summary(body: &str) -> Summary {
-    decode::summarise(Format::Json, body.as_bytes(), &AgentCache::new()).expect("a valid batch")
+    decode::summarise(Format::Json, body.as_bytes(), &mut AgentCache::new()).expect("a valid batch")
 }
 
 /// A batch on its way to the sequencer, and where its answer would arrive.
@@ -369,14 +368,14 @@ pub(crate) fn submission(
     body: &str,
 ) -> (Submission, oneshot::Receiver<crate::sequencer::Outcome>) {
     let (reply, answer) = oneshot::channel();
+    let summary = summary(body);
     let submission = Submission {
         customer: customer(of),
         key: IdempotencyKey::new(key).expect("a valid key"),
         digest: ContentDigest::of(Format::Json.number(), body.as_bytes()),
-        format: Format::Json,
         request_id: RequestId::from_random(1),
-        body: Bytes::from(body.to_owned()),
-        summary: summary(body),
+        record: summary.to_bytes(),
+        summary,
         permit: Box::new(()),
         reply,
     };

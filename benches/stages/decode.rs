@@ -15,14 +15,15 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for entries in [20, 1_000, 9_500] {
         let traffic = Traffic::new(entries, 20);
         group.throughput(Throughput::Elements(entries as u64));
-        let agents = AgentCache::new();
+        let mut agents = AgentCache::new();
         let mut number = 0;
         let mut next = || {
             number += 1;
             traffic.body(number)
         };
         group.bench_function(BenchmarkId::new("logmill", entries), |bencher| {
-            bencher.iter(|| black_box(summarise(Format::Json, next(), &agents).expect("valid")));
+            bencher
+                .iter(|| black_box(summarise(Format::Json, next(), &mut agents).expect("valid")));
         });
         group.bench_function(BenchmarkId::new("plain", entries), |bencher| {
             bencher.iter(|| {

@@ -17,9 +17,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("merge");
     for entries in [20, 1_000] {
         let traffic = Traffic::new(entries, 20);
-        let agents = AgentCache::new();
+        let mut agents = AgentCache::new();
         let summaries: Vec<Summary> = (0..BATCHES)
-            .map(|n| summarise(Format::Json, traffic.body(n), &agents).expect("valid"))
+            .map(|n| summarise(Format::Json, traffic.body(n), &mut agents).expect("valid"))
             .collect();
         let customer = CustomerId::new("cus-1").expect("valid");
         group.throughput(Throughput::Elements((BATCHES * entries) as u64));

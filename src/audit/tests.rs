@@ -17,7 +17,6 @@ use crate::store::{Checkpoint, Position};
 use crate::testing::{
     DataDir, ManualClock, Op, RULES, SeededEntropy, batch, customer, submission, summary, wall,
 };
-use crate::user_agent::AgentCache;
 
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const NOBODY: Watch<'_> = &|_, _, _| {};
@@ -44,7 +43,6 @@ impl Place {
             layout: self.dir.layout.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            agents: Arc::new(AgentCache::new()),
             status: Arc::new(Status::new(2, ceilings)),
             partitions: 2,
             rules: RULES,

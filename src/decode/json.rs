@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use super::rfc3339::MinuteMemo;
 use super::{DecodeError, EntryError};
 use crate::entry::{FieldError, LogEntry};
+use crate::insight::Summariser;
 use crate::limits;
 
 #[derive(Deserialize)]
@@ -37,11 +38,13 @@ struct Fields<'a> {
 struct RawEntry<'a>(Fields<'a>);
 
 impl Fields<'_> {
-    fn check(&self, times: &mut MinuteMemo) -> Result<LogEntry<'_>, FieldError> {
+    /// The entry that the fields make, if they may; they are clean if they are known to have no
+    /// control byte.
+    fn check(&self, times: &mut MinuteMemo, is_clean: bool) -> Result<LogEntry<'_>, FieldError> {
         let minute = times
             .minute(&self.received_at)
             .map_err(|reason| FieldError::new("receivedAt", reason))?;
-        LogEntry::new(minute, &self.method, &self.path, &self.user_agent)
+        LogEntry::new(minute, &self.method, &self.path, &self.user_agent, is_clean)
     }
 }
 
@@ -63,36 +66,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawEntry<'a> {
     }
 }
 
-/// Adds each entry of the body, in order, to a sum that begins anew with each reading.
+/// Adds each entry of the body, in order, to an empty sum.
 ///
 /// # Errors
-/// [`DecodeError`] says what the sender has to mend.
-pub fn decode<S>(
-    body: &[u8],
-    new: impl Fn() -> S,
-    add: impl Fn(&mut S, &LogEntry<'_>),
-) -> Result<S, DecodeError> {
+/// [`DecodeError`] says what the sender has to mend; the sum is of no use then.
+pub fn decode(body: &[u8], sum: &mut Summariser<'_>) -> Result<(), DecodeError> {
     // All of the body, so that nobody has to ask what an invalid byte in an ignored field means.
     let body = std::str::from_utf8(body).map_err(|error| {
         DecodeError::Syntax(format!("the body is not UTF-8: byte {}", error.valid_up_to()))
     })?;
-    // What it had summed up when it gave up is gone before the next reading begins.
-    let usual = || {
-        let (mut sum, mut times) = (new(), MinuteMemo::default());
-        scan::scan(body, |fields| {
-            add(&mut sum, &fields.check(&mut times).ok()?);
-            Some(())
-        })?;
-        Some(sum)
-    };
-    if let Some(sum) = usual() {
-        return Ok(sum);
+    let mut times = MinuteMemo::default();
+    let usual = scan::scan(body, |fields, is_clean| {
+        sum.add(&fields.check(&mut times, is_clean).ok()?);
+        Some(())
+    });
+    if usual.is_some() {
+        return Ok(());
     }
-    let mut sum = new();
+    sum.clear();
     let mut decoder = serde_json::Deserializer::from_str(body);
-    let entries = Entries(|entry: LogEntry<'_>| add(&mut sum, &entry));
+    let entries = Entries(|entry: LogEntry<'_>| sum.add(&entry));
     let read = entries.deserialize(&mut decoder).and_then(|()| decoder.end());
-    read.map(|()| sum).map_err(|first| explain(body, &first))
+    read.map_err(|first| explain(body, &first))
 }
 
 /// Deserializes an array entry by entry, without keeping any.
@@ -116,7 +111,8 @@ impl<'de, F: FnMut(LogEntry<'_>)> Visitor<'de> for Entries<F> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
         let mut times = MinuteMemo::default();
         while let Some(RawEntry(fields)) = array.next_element::<RawEntry<'de>>()? {
-            let entry = fields.check(&mut times).map_err(|error| A::Error::custom(error.reason))?;
+            let entry =
+                fields.check(&mut times, false).map_err(|error| A::Error::custom(error.reason))?;
             (self.0)(entry);
         }
         Ok(())
@@ -154,7 +150,7 @@ fn syntax(error: &serde_json::Error) -> String {
 fn diagnose(entry: &str) -> Result<(), FieldError> {
     const FIELDS: [&str; 4] = ["receivedAt", "method", "path", "userAgent"];
     let strict = match serde_json::from_str::<RawEntry<'_>>(entry) {
-        Ok(RawEntry(fields)) => return fields.check(&mut MinuteMemo::default()).map(|_| ()),
+        Ok(RawEntry(fields)) => return fields.check(&mut MinuteMemo::default(), false).map(|_| ()),
         Err(error) => error,
     };
     // Raw values: fields that are ignored may hold what no value can, such as 1e999.

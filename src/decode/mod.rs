@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::insight::{Summariser, Summary};
 use crate::user_agent::AgentCache;
 
-/// The format of a body. The number is written to the journal and never changes its meaning.
+/// The format of a body. The number is part of content digests and never
+/// changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Format {
@@ -21,13 +22,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a number in the journal stands for.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        (number == Self::Json as u8).then_some(Self::Json)
-    }
-
-    /// The number in the journal.
+    /// Its number in content digests.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
@@ -65,15 +60,19 @@ pub struct EntryError {
     pub reason: String,
 }
 
-/// Decodes a body and sums it up: the whole of what happens to a batch before the sequencer, and
-/// again when the journal is replayed.
+/// Decodes a body and sums it up: the whole of what happens to a batch before the sequencer.
 ///
 /// # Errors
 /// [`DecodeError`] says what the sender has to mend.
-pub fn summarise(format: Format, body: &[u8], agents: &AgentCache) -> Result<Summary, DecodeError> {
-    let new = || Summariser::new(agents, body.len());
-    let summary = match format {
-        Format::Json => json::decode(body, new, Summariser::add)?.finish(),
-    };
+pub fn summarise(
+    format: Format,
+    body: &[u8],
+    agents: &mut AgentCache,
+) -> Result<Summary, DecodeError> {
+    let mut sum = Summariser::new(agents, body.len());
+    match format {
+        Format::Json => json::decode(body, &mut sum)?,
+    }
+    let summary = sum.finish();
     if summary.entries == 0 { Err(DecodeError::Empty) } else { Ok(summary) }
 }

@@ -1,4 +1,5 @@
-//! Bodies of `POST /logs` against a second, slow and literal reading of the rules.
+//! Bodies of `POST /logs` against a second, slow and literal reading of the rules, and what is kept
+//! of them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ type Counted = BTreeMap<(Minute, String), u64>;
 
 /// A body is counted exactly as a plain reading counts it, and refused exactly if that refuses it.
 pub fn json_body(body: &[u8]) -> Taken {
-    let decoded = decode::summarise(Format::Json, body, &AgentCache::new());
+    let decoded = decode::summarise(Format::Json, body, &mut AgentCache::new());
     let entries = array(body);
     match (&decoded, &entries) {
         (Err(DecodeError::Syntax(_)), None) => {}
@@ -36,7 +37,10 @@ pub fn json_body(body: &[u8]) -> Taken {
                 assert_eq!(error.reason == "must be a JSON object", !is_object, "{error:?}");
             }
         }
-        (Ok(summary), Some(entries)) => counts_as(summary, entries),
+        (Ok(summary), Some(entries)) => {
+            counts_as(summary, entries);
+            is_kept(summary, body.len());
+        }
         _ => panic!("decoded {decoded:?}, read {entries:?}"),
     }
     decoded.is_ok()
@@ -69,6 +73,24 @@ fn counts_as(summary: &Summary, entries: &[&RawValue]) {
     assert!(summary.windows.is_sorted_by(|a, b| a.minute < b.minute));
     assert_eq!(summary.entries as usize, entries.len());
     assert_eq!((found_paths, found_agents), (paths, agents));
+}
+
+/// A2: what the journal keeps of a batch is what was counted, and takes no more than its body.
+fn is_kept(summary: &Summary, body_bytes: usize) {
+    let bytes = summary.to_bytes();
+    assert!(bytes.len() <= body_bytes, "{} bytes of {body_bytes}", bytes.len());
+    let kept = Summary::from_bytes(&bytes).expect("it was written so");
+    assert_eq!((kept.entries, &kept.windows), (summary.entries, &summary.windows));
+    assert!(kept.names.iter().eq(summary.names.iter()));
+}
+
+/// A2: whatever bytes stand in a record, they are refused, or are the summary that they say.
+pub fn summary(bytes: &[u8]) -> Taken {
+    let Some(summary) = Summary::from_bytes(bytes) else { return false };
+    assert_eq!(summary.to_bytes(), bytes);
+    let requests = summary.windows.iter().map(|window| window.requests);
+    assert_eq!(requests.sum::<u32>(), summary.entries);
+    true
 }
 
 /// Minute, `METHOD path` and agent family of a valid entry.

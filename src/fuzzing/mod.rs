@@ -12,7 +12,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use bodies::{json_body, rfc3339};
+pub use bodies::{json_body, rfc3339, summary};
 pub(crate) use files::Files;
 pub use settings::config;
 
@@ -36,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("headers", headers),
     ("query_string", query_string),
     ("config", config),
+    ("summary", summary),
     ("segment", segment),
     ("claim_page", claim_page),
     ("store_rows", store_rows),

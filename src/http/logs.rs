@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -40,13 +40,10 @@ impl<'a> Accepted<'a> {
 }
 
 /// Takes a batch; the answer leaves when the batch is durable (A1).
-pub(super) async fn post(
-    State(app): State<Arc<App>>,
-    Extension(request_id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    match take(&app, request_id, &headers, body).await {
+pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (mut head, body) = request.into_parts();
+    let request_id = head.extensions.remove().expect("every request has its id");
+    match take(&app, request_id, &head.headers, body).await {
         Ok(response) => response,
         Err(problem) => {
             metrics::batch(match problem.kind() {
@@ -75,18 +72,17 @@ async fn take(
     let (permit, body) =
         body::admit_and_read(&app.admission, &customer, headers, encoding, body, limits).await?;
     let mut decoded = decode(app, format, encoding, body, permit).await?;
-    let held = decoded.body.len() + decoded.summary.bytes();
+    let held = decoded.record.len() + decoded.summary.bytes();
     decoded.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
-    let (entries, bytes) = (decoded.summary.entries, decoded.body.len());
+    let (entries, bytes) = (decoded.summary.entries, decoded.body_bytes);
 
     let (reply, outcome) = oneshot::channel();
     let submission = Submission {
         customer,
         key: key.clone(),
         digest: decoded.digest,
-        format,
         request_id,
-        body: decoded.body,
+        record: decoded.record,
         summary: decoded.summary,
         permit: Box::new(decoded.permit),
         reply,
@@ -107,9 +103,11 @@ async fn take(
 
 struct Decoded {
     permit: Permit,
-    body: Bytes,
-    summary: Summary,
+    /// Decompressed.
+    body_bytes: usize,
     digest: ContentDigest,
+    summary: Summary,
+    record: Vec<u8>,
 }
 
 /// Unpacks, decodes and sums up; long work is done on another thread, so that the reactor never
@@ -124,14 +122,15 @@ async fn decode(
     let is_short = encoding == Encoding::Identity && body.len() <= limits::DECODE_INLINE_BYTES_MAX;
     let decode = move |app: &App| {
         let body = body::unpack(&mut permit, encoding, body, app.settings.body_bytes)?;
-        let summary = decode::summarise(format, &body, &app.agents)?;
+        let summary = app.decoders.work(|agents| decode::summarise(format, &body, agents))?;
         let digest = ContentDigest::of(format.number(), &body);
-        Ok(Decoded { permit, body, summary, digest })
+        let record = summary.to_bytes();
+        Ok(Decoded { permit, body_bytes: body.len(), digest, summary, record })
     };
     if is_short {
         decode(app)
     } else {
-        let turn = Arc::clone(&app.decoders).acquire_owned().await;
+        let turn = Arc::clone(&app.decoders.turns).acquire_owned().await;
         let turn = turn.expect("the semaphore is never closed");
         let app = Arc::clone(app);
         // IMPORTANT: turn and permit go along. A sender that hangs up ends this request, but not

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod body;
+mod decoders;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod headers;
@@ -28,9 +29,10 @@ use crate::entropy::Entropy;
 use crate::journal::Rules;
 use crate::limits;
 use crate::status::{Status, Unready};
-use crate::user_agent::AgentCache;
 use problem::{Problem, Type};
 
+pub use decoders::Decoders;
+pub use observe::Observed;
 pub use server::{ServerSettings, serve};
 
 /// What the handlers need to know.
@@ -54,8 +56,6 @@ pub struct App {
     pub status: Arc<Status>,
     /// Room for batches.
     pub admission: Arc<Admission>,
-    /// Agent families.
-    pub agents: Arc<AgentCache>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -64,8 +64,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Turns of queries.
     pub queries: analytics::Turns,
-    /// Turns of decoding, one for each core.
-    pub decoders: Arc<tokio::sync::Semaphore>,
+    /// Turns of decoding.
+    pub decoders: Decoders,
     /// What was configured.
     pub settings: AppSettings,
 }
@@ -111,9 +111,9 @@ impl From<Unready> for Problem {
     }
 }
 
-/// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+/// All routes, and what happens around every request.
+pub fn routes(app: Arc<App>) -> Observed {
+    let routes = Router::new()
         .route("/logs", post(logs::post))
         .route("/analytics", get(analytics::windows))
         .route("/analytics/top", get(analytics::top))
@@ -124,9 +124,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/version", get(health::version))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
-        .layer(axum::middleware::from_fn(unread::drain))
-        .with_state(app)
+        .with_state(Arc::clone(&app));
+    Observed::new(app, routes)
 }
 
 /// Room for query turns, as limits.rs says.

@@ -69,7 +69,7 @@ fn no_id_reaches_a_path_and_no_two_claims_meet() {
         let (customer, key, path) = (text(&chance), text(&chance), text(&chance));
         [&customer, &key].into_iter().for_each(|text| fuzz::ids(text));
         numbered_paths(&layout, &chance);
-        entries += u64::from(LogEntry::new(Minute(0), "GET", &path, &key).is_ok());
+        entries += u64::from(LogEntry::new(Minute(0), "GET", &path, &key, false).is_ok());
         let ids = (CustomerId::new(&customer), IdempotencyKey::from_header(&key));
         let (Ok(customer), Ok(key)) = ids else { continue };
         claims += 1;

@@ -9,7 +9,7 @@ use crate::fields::{u32_at, u64_at, u128_at};
 use crate::ids::{AcceptTime, ContentDigest, Group};
 use crate::limits;
 
-const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG1");
+const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG2");
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LMFR");
 pub(super) const SEGMENT_HEADER_BYTES: usize = 56;
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
@@ -28,9 +28,7 @@ pub struct Rules {
 /// One accepted batch as the journal keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Number of the body's format, see [`crate::decode::Format`].
-    pub format: u8,
-    /// What the body says, digested.
+    /// What the body said, digested.
     pub digest: ContentDigest,
     /// Whose batch it is.
     pub customer: &'a str,
@@ -38,8 +36,8 @@ pub struct Record<'a> {
     pub key: &'a str,
     /// The request that brought it.
     pub request_id: &'a str,
-    /// The body, decompressed.
-    pub body: &'a [u8],
+    /// What it counts, see [`crate::insight::Summary::to_bytes`].
+    pub summary: &'a [u8],
 }
 
 /// What a segment says of itself.
@@ -93,7 +91,7 @@ pub(super) fn frame_bytes(payload_bytes: u64) -> u64 {
 /// Bytes that one record fills.
 pub(super) fn record_bytes(record: &Record<'_>) -> u64 {
     let text = record.customer.len() + record.key.len() + record.request_id.len();
-    (RECORD_HEADER_BYTES + text + record.body.len()) as u64
+    (RECORD_HEADER_BYTES + text + record.summary.len()) as u64
 }
 
 /// Writes a whole frame into `frame`, which is cleared first.
@@ -123,15 +121,15 @@ pub(super) fn encode_frame(
 
 fn encode_record(frame: &mut Vec<u8>, record: &Record<'_>) {
     let short = |text: &str| u8::try_from(text.len()).expect("checked when the id was made");
-    let body_bytes = u32::try_from(record.body.len()).expect("at most limits::BODY_BYTES_MAX");
-    frame.extend(body_bytes.to_le_bytes());
+    let summary_bytes = u32::try_from(record.summary.len()).expect("about a body, or less");
+    frame.extend(summary_bytes.to_le_bytes());
     frame.extend([short(record.customer), short(record.key), short(record.request_id)]);
-    frame.push(record.format);
+    frame.push(0);
     frame.extend(record.digest.0.to_le_bytes());
     frame.extend(record.customer.as_bytes());
     frame.extend(record.key.as_bytes());
     frame.extend(record.request_id.as_bytes());
-    frame.extend(record.body);
+    frame.extend(record.summary);
 }
 
 impl FrameHeader {
@@ -169,19 +167,21 @@ pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Recor
     let mut records = Vec::with_capacity(most.min(count as usize));
     for _ in 0..count {
         let (header, rest) = payload.split_at_checked(RECORD_HEADER_BYTES)?;
-        let body_bytes = u32_at(header, 0)? as usize;
+        let summary_bytes = u32_at(header, 0)? as usize;
         let digest = ContentDigest(u128_at(header, 8)?);
         let (customer, rest) = rest.split_at_checked(header[4].into())?;
         let (key, rest) = rest.split_at_checked(header[5].into())?;
         let (request_id, rest) = rest.split_at_checked(header[6].into())?;
-        let (body, rest) = rest.split_at_checked(body_bytes)?;
+        let (summary, rest) = rest.split_at_checked(summary_bytes)?;
+        if header[7] != 0 {
+            return None;
+        }
         records.push(Record {
-            format: header[7],
             digest,
             customer: std::str::from_utf8(customer).ok()?,
             key: std::str::from_utf8(key).ok()?,
             request_id: std::str::from_utf8(request_id).ok()?,
-            body,
+            summary,
         });
         payload = rest;
     }

@@ -1,4 +1,5 @@
-//! The journal: every accepted batch, durable before its answer, until a checkpoint holds it.
+//! The journal: what every accepted batch counts, durable before its answer, until a checkpoint
+//! holds it.
 //!
 //! # Format
 //!
@@ -8,14 +9,14 @@
 //!
 //! ```text
 //! segment   header block (4 KiB) | frame | frame | … | zeros, or what the file's earlier life left
-//! header    magic "LOGMSEG1" | sequence | id (random) | grace in ms | limit of paths | of agents
+//! header    magic "LOGMSEG2" | sequence | id (random) | grace in ms | limit of paths | of agents
 //!           | xxh3-64 of all before                                                     (7 × u64)
 //! frame     starts on a multiple of 4 KiB, zero-padded to the next
 //!           magic "LMFR" u32 | records u32 | segment id | group | accept time in ms
 //!           | length of all records | checksum                            (2 × u32, then 5 × u64)
 //!           | record | record | …
-//! record    length of body u32 | of customer u8 | of key u8 | of request id u8 | format u8
-//!           | content digest u128 | customer | key | request id | body
+//! record    length of summary u32 | of customer u8 | of key u8 | of request id u8 | zero u8
+//!           | content digest u128 | customer | key | request id | summary (`insight/bytes.rs`)
 //! ```
 //!
 //! All numbers are little-endian. A frame's checksum is xxh3-64 over the frame with the checksum
@@ -24,6 +25,8 @@
 //! # Rules
 //!
 //! - One frame is one group, one write, one `fdatasync`. Groups are numbered densely.
+//! - A batch is summed up before it is written, and its body is not kept: what was acknowledged is
+//!   replayed as it was counted, whatever a later version would make of the body.
 //! - The rules by which entries are counted stand in the segment's header: a process writes with
 //!   one set of rules for all its life, and a replay uses what is recorded.
 //! - A write can be torn at any byte until the sync returns; afterwards it is whole. So only the

@@ -352,9 +352,9 @@ mod tests {
         Rules { grace: Duration::ZERO, keys: KeyLimits { paths: 9, agents: 9 } }
     }
 
-    fn record(body: &[u8]) -> Record<'_> {
+    fn record(summary: &[u8]) -> Record<'_> {
         let (digest, customer, key) = (ContentDigest(1), "c", "k");
-        Record { format: 1, digest, customer, key, request_id: "r", body }
+        Record { digest, customer, key, request_id: "r", summary }
     }
 
     /// A frame that was whole in memory and is not on the disk must not be counted, even where

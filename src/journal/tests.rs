@@ -77,9 +77,9 @@ fn begin(keeper: &Arc<Mutex<SegmentKeeper>>, last: Group) -> Journal {
     Journal::begin(source, last).expect("a segment")
 }
 
-fn record<'a>(customer: &'a str, body: &'a [u8]) -> Record<'a> {
-    let digest = ContentDigest::of(1, body);
-    Record { format: 1, digest, customer, key: "key", request_id: "request", body }
+fn record<'a>(customer: &'a str, summary: &'a [u8]) -> Record<'a> {
+    let digest = ContentDigest::of(1, summary);
+    Record { digest, customer, key: "key", request_id: "request", summary }
 }
 
 fn body_of(group: u64) -> Vec<u8> {

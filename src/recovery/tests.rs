@@ -401,10 +401,10 @@ fn a_directory_that_was_never_finished_is_ours() {
 fn another_version_is_refused_by_name() {
     let server = Server::new();
     server.start();
-    server.dir.overwrite(&server.dir.layout.version(), 0, b"2");
+    server.dir.overwrite(&server.dir.layout.version(), 0, b"1");
     let refused = server.refused().to_string();
-    assert!(refused.contains("layout version \"2\""), "{refused}");
-    assert!(refused.contains("reads version 1"), "{refused}");
+    assert!(refused.contains("layout version \"1\""), "{refused}");
+    assert!(refused.contains("reads version 2"), "{refused}");
 }
 
 /// S1: a process that was killed between a rename and the sync of its directory leaves a name that

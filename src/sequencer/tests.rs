@@ -45,6 +45,13 @@ fn step_at(
     sequencer.step(group, now_at(minute), || Duration::ZERO)
 }
 
+/// Sequences a batch of one entry whose record takes so much of a segment that three do not fit.
+fn step_large(sequencer: &mut Sequencer, key: &str) -> Result<Sequenced, DiskError> {
+    let mut large = submission("c", key, &batch(&[(5, "/a")])).0;
+    large.record.resize(12 << 20, 0);
+    sequencer.step(vec![large], now_at(1), || Duration::ZERO)
+}
+
 fn step(sequencer: &mut Sequencer, batches: &[(&str, &str)]) -> Sequenced {
     step_at(sequencer, batches, 1).expect("the disk works")
 }
@@ -146,14 +153,15 @@ fn a_group_without_winners_writes_nothing() {
 #[test]
 fn no_space_claims_nothing() {
     let (dir, mut sequencer) = begin();
-    let large = format!("{}{}", batch(&[(5, "/a")]), " ".repeat(12 << 20));
-    step(&mut sequencer, &[("fills", &large), ("most-of-it", &large)]);
+    for key in ["fills", "most-of-it"] {
+        step_large(&mut sequencer, key).expect("the disk works");
+    }
     let held = sequencer.keys_held();
     dir.disk.fail(Op::CreateNew, ".segment", ErrorKind::StorageFull);
-    let refused = step(&mut sequencer, &[("k", &large), ("l", &batch(&[(6, "/a")]))]);
-    assert_eq!(outcomes(&refused), [Outcome::NoSpace; 2]);
-    assert_eq!((windows(&refused), sequencer.keys_held(), journalled(&dir)), (0, held, 1));
-    let later = step(&mut sequencer, &[("k", &large)]);
+    let refused = step_large(&mut sequencer, "k").expect("no failure");
+    assert_eq!(outcomes(&refused), [Outcome::NoSpace]);
+    assert_eq!((windows(&refused), sequencer.keys_held(), journalled(&dir)), (0, held, 2));
+    let later = step_large(&mut sequencer, "k").expect("the disk works");
     assert_eq!(outcomes(&later), [Outcome::Accepted(ONE)]);
 }
 
@@ -170,10 +178,11 @@ fn no_space_for_a_claim_page_refuses_too() {
 #[test]
 fn a_broken_disk_is_not_a_full_one() {
     let (dir, mut sequencer) = begin();
-    let large = format!("{}{}", batch(&[(5, "/a")]), " ".repeat(12 << 20));
-    step(&mut sequencer, &[("fills", &large), ("most-of-it", &large)]);
+    for key in ["fills", "most-of-it"] {
+        step_large(&mut sequencer, key).expect("the disk works");
+    }
     dir.disk.fail(Op::CreateNew, ".segment", ErrorKind::Other);
-    assert!(step_at(&mut sequencer, &[("k", &large)], 1).is_err());
+    assert!(step_large(&mut sequencer, "k").is_err());
 }
 
 /// A2: late is judged by accept times that never go back, whatever the clock does.
@@ -197,9 +206,8 @@ fn the_accept_time_never_goes_back() {
 #[test]
 fn a_barrier_hands_over_group_claims_and_full_segments() {
     let (dir, mut sequencer) = begin();
-    let large = format!("{}{}", batch(&[(5, "/a")]), " ".repeat(12 << 20));
     for key in ["a", "b", "c"] {
-        step(&mut sequencer, &[(key, &large)]);
+        step_large(&mut sequencer, key).expect("the disk works");
     }
     let placed = sequencer.barrier(Duration::from_secs(9));
     assert_eq!((placed.group, placed.uptime), (Group(3), Duration::from_secs(9)));

@@ -20,7 +20,6 @@ use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
 use crate::store::Retention;
 use crate::testing::{ManualClock, SeededEntropy};
-use crate::user_agent::AgentCache;
 
 /// 2025-12-28T18:03:00Z
 pub(super) const START_MS: u64 = 1_766_944_980_000;
@@ -89,7 +88,6 @@ impl World {
             layout: Layout::new("data"),
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::seeded(self.seed)),
-            agents: Arc::new(AgentCache::default()),
             status: Arc::new(Status::new(self.partitions, ceilings)),
             partitions: self.partitions,
             rules: self.rules,

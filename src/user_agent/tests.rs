@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{AgentCache, family, table};
 use crate::limits;
+use crate::names::Names;
 
 /// The agents of `golden.tsv` with their families.
 fn golden() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -45,37 +46,39 @@ fn every_key_fits_the_look_up() {
 
 #[test]
 fn the_cache_answers_as_the_rule() {
-    let cache = AgentCache::new();
+    let mut cache = AgentCache::new();
     for _ in 0..3 {
         for (name, agent) in golden() {
-            assert_eq!(&*cache.family(agent), name);
+            assert_eq!(cache.family(agent), name);
         }
     }
 }
 
 #[test]
 fn a_stream_of_new_agents_stays_within_the_capacity() {
-    let cache = AgentCache::new();
+    let mut cache = AgentCache::new();
     for number in 0..3 * limits::AGENT_CACHE_ENTRIES_MAX {
         let agent = format!("curl/8.{number}");
-        assert_eq!(&*cache.family(&agent), "curl");
+        assert_eq!(cache.family(&agent), "curl");
     }
     assert!(cache.len() <= limits::AGENT_CACHE_ENTRIES_MAX, "{} agents kept", cache.len());
     assert!(cache.len() >= limits::AGENT_CACHE_ENTRIES_MAX / 4, "{} agents kept", cache.len());
 }
 
+/// An agent keeps its number within a batch, and is named again in the next.
 #[test]
-fn long_agents_are_not_kept() {
-    let cache = AgentCache::new();
-    let agent = format!("curl/8 {}", "x".repeat(limits::USER_AGENT_BYTES_MAX));
-    assert_eq!(&*cache.family(&agent), "curl");
-    assert_eq!(cache.len(), 0);
-}
-
-#[test]
-fn the_cache_is_shared_between_threads() {
-    fn shared<T: Send + Sync>() {}
-    shared::<AgentCache>();
+fn numbers_are_of_one_batch() {
+    let mut cache = AgentCache::new();
+    let mut names = Names::default();
+    for _ in 0..2 {
+        names = Names::default();
+        cache.begin_batch();
+        names.intern("GET /");
+        let ids: Vec<_> =
+            ["curl/8", "curl/9", "Wget/1", "curl/8"].map(|a| cache.id(a, &mut names).0).into();
+        assert_eq!(ids, [1, 1, 2, 1]);
+    }
+    assert!(names.iter().eq(["GET /", "curl", "Wget"]));
 }
 
 proptest! {

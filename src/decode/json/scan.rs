@@ -10,18 +10,20 @@ use memchr::memchr2;
 
 use super::Fields;
 
-/// Hands the fields of each entry to `each`, which may give up, too. `None` means that nothing
-/// that was handed on counts.
+/// Hands the fields of each entry to `each`, with whether they are known to have no control byte;
+/// it may give up, too. `None` means that nothing that was handed on counts.
 pub(super) fn scan<'a>(
     body: &'a str,
-    mut each: impl FnMut(&Fields<'a>) -> Option<()>,
+    mut each: impl FnMut(&Fields<'a>, bool) -> Option<()>,
 ) -> Option<()> {
     // Looked at once in the whole body: most have none, and then no string has.
-    let has_control = body.bytes().fold(false, |found, byte| found | (byte < b' '));
+    let is_control = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    let has_control = body.bytes().fold(false, |found, byte| found | is_control(byte));
     let mut scanner = Scanner { body, at: 0, has_control, has_escape: false };
     scanner.take(b'[')?;
     loop {
-        each(&scanner.entry()?)?;
+        let fields = scanner.entry()?;
+        each(&fields, !scanner.has_control && !scanner.has_escape)?;
         match scanner.next()? {
             b',' => {}
             b']' => break,
@@ -44,7 +46,8 @@ enum Name {
 struct Scanner<'a> {
     body: &'a str,
     at: usize,
-    /// Whether the body has control bytes, which may stand between values and in no string.
+    /// Whether the body has control bytes: below space they may stand between values, and in no
+    /// string.
     has_control: bool,
     /// Whether a string so far had an escape.
     has_escape: bool,
@@ -57,16 +60,18 @@ impl<'a> Scanner<'a> {
         self.take(b'{')?;
         loop {
             self.take(b'"')?;
-            let field = match self.name()? {
-                Name::ReceivedAt => Some(&mut received_at),
-                Name::Method => Some(&mut method),
-                Name::Path => Some(&mut path),
-                Name::UserAgent => Some(&mut user_agent),
-                Name::Other => None,
+            let (field, is_short) = match self.name()? {
+                Name::ReceivedAt => (Some(&mut received_at), true),
+                Name::Method => (Some(&mut method), true),
+                Name::Path => (Some(&mut path), true),
+                Name::UserAgent => (Some(&mut user_agent), false),
+                Name::Other => (None, false),
             };
             self.take(b':')?;
             match (self.next()?, field) {
-                (b'"', Some(field)) if field.is_none() => *field = Some(self.string()?),
+                (b'"', Some(field)) if field.is_none() => {
+                    *field = Some(if is_short { self.short_string() } else { self.string() }?);
+                }
                 // A field that comes twice is for serde_json to refuse.
                 (_, Some(_)) => return None,
                 (first, None) => self.pass_over(first)?,
@@ -100,13 +105,13 @@ impl<'a> Scanner<'a> {
     fn name(&mut self) -> Option<Name> {
         let rest = &self.body.as_bytes()[self.at..];
         // Names that stand there as they are need no search for their end.
-        let (name, bytes) = if rest.starts_with(b"receivedAt\"") {
+        let (name, bytes) = if rest.first_chunk() == Some(b"receivedAt\"") {
             (Name::ReceivedAt, 11)
-        } else if rest.starts_with(b"method\"") {
+        } else if rest.first_chunk() == Some(b"method\"") {
             (Name::Method, 7)
-        } else if rest.starts_with(b"path\"") {
+        } else if rest.first_chunk() == Some(b"path\"") {
             (Name::Path, 5)
-        } else if rest.starts_with(b"userAgent\"") {
+        } else if rest.first_chunk() == Some(b"userAgent\"") {
             (Name::UserAgent, 10)
         } else {
             return self.other_name();
@@ -149,6 +154,27 @@ impl<'a> Scanner<'a> {
         self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).count();
     }
 
+    /// The same as [`Self::string`], quicker where a string ends soon.
+    #[inline]
+    fn short_string(&mut self) -> Option<&'a str> {
+        const WORDS: usize = 6;
+        let start = self.at;
+        let rest = self.body.as_bytes().get(start..)?;
+        let (words, _) = rest.as_chunks::<8>();
+        for (word, chunk) in words.iter().take(WORDS).enumerate() {
+            let found = quote_or_backslash(u64::from_le_bytes(*chunk));
+            if found != 0 {
+                let end = word * 8 + found.trailing_zeros() as usize / 8;
+                if rest[end] != b'"' || self.has_control {
+                    break;
+                }
+                self.at = start + end + 1;
+                return self.body.get(start..start + end);
+            }
+        }
+        self.string()
+    }
+
     /// A string, from after its first quote: what stands between its quotes.
     #[inline]
     fn string(&mut self) -> Option<&'a str> {
@@ -188,6 +214,16 @@ impl<'a> Scanner<'a> {
         };
         (is_number || matches!(value, b"null" | b"true" | b"false")).then_some(())
     }
+}
+
+/// The lowest byte of the word that is a quote or a backslash has its top bit set in the result,
+/// and no byte below it has (Warren, Hacker's Delight, 6-1).
+#[inline]
+fn quote_or_backslash(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')))
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use crate::sequencer::Outcome;
 use crate::status::Ceilings;
 use crate::store::Retention;
 use crate::testing::{DataDir, ManualClock, Op, RULES, SeededEntropy, batch, submission};
-use crate::user_agent::AgentCache;
 
 const PARTITIONS: u16 = 2;
 const FOREVER: Duration = Duration::MAX;
@@ -45,7 +44,6 @@ fn start(room: usize) -> Loops {
         layout: dir.layout.clone(),
         clock: Arc::clone(&clock),
         entropy: Arc::<SeededEntropy>::default(),
-        agents: Arc::new(AgentCache::new()),
         status: Arc::clone(&status),
         partitions: PARTITIONS,
         rules: RULES,

@@ -58,7 +58,6 @@ impl Server {
             layout: self.dir.layout.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            agents: Arc::new(AgentCache::new()),
             status: Arc::new(Status::new(self.partitions, ceilings)),
             partitions: self.partitions,
             rules: RULES,

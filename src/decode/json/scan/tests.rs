@@ -14,7 +14,7 @@ fn owned(fields: &Fields<'_>) -> [String; 4] {
 
 fn quickly(body: &str) -> Option<Read> {
     let mut read = Read::new();
-    scan(body, |fields| {
+    scan(body, |fields, _| {
         read.push(owned(fields));
         Some(())
     })?;
