@@ -93,8 +93,8 @@ impl<'a> Summariser<'a> {
             windows: Vec::new(),
             minutes: HashMap::new(),
             last: 0,
-            paths: LastPlaces::default(),
-            families: LastPlaces::default(),
+            paths: LastPlaces(Vec::with_capacity(expected)),
+            families: LastPlaces(Vec::with_capacity(expected)),
         }
     }
 

@@ -123,6 +123,8 @@ pub const YEAR_MAX: i16 = 2199;
 
 /// Windows in one page of an answer; `next` goes on.
 pub const PAGE_WINDOWS_MAX: usize = 1_440;
+/// Points in one page of a series, a week of minutes; `next` goes on.
+pub const SERIES_POINTS_MAX: usize = 10_080;
 /// Bytes of names and counts in one page of an answer; it ends with the window that passes it.
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of `GET /analytics/top`.

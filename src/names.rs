@@ -33,7 +33,7 @@ struct Place {
 const BYTES_PER_NAME: usize = 24;
 
 /// A path with its method, more or less.
-const NAME_BYTES_EXPECTED: usize = 32;
+const NAME_BYTES_EXPECTED: usize = 48;
 
 /// One seed for the whole process, so that a name is hashed once on its way from set to set, and
 /// a random one, so that nobody can prepare names that collide.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use crate::counts::{Counts, KeyLimits, TimedCounts, WindowCounts};
+use crate::counts::{KeyLimits, TimedCounts, Totals, WindowCounts};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::{Parts, Snapshot, Store, StoreError};
+use crate::store::{Dimension, Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::Overlay;
 
@@ -56,13 +56,13 @@ pub struct WindowsPage {
     pub next: Option<Minute>,
 }
 
-/// What [`top`] ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TopBy {
-    /// `METHOD path`.
-    Path,
-    /// Agent family.
-    UserAgent,
+/// The single numbers of some windows, and where the next begin.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SeriesPage {
+    /// In order of time; windows without requests are absent.
+    pub points: Vec<(Minute, Totals)>,
+    /// The first window that is not in this page.
+    pub next: Option<Minute>,
 }
 
 /// The most frequent keys of a span.
@@ -145,6 +145,37 @@ pub fn windows(
     Ok(page)
 }
 
+/// The single numbers of a customer's windows that start within the span, a page of them. Reads no
+/// names.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn series(
+    source: &impl Source,
+    customer: &CustomerId,
+    size: WindowSize,
+    span: Span,
+) -> Result<SeriesPage, QueryError> {
+    let whole = Span { from: span.from.ceil(size), to: span.to.ceil(size) };
+    if whole.is_empty() {
+        return Ok(SeriesPage::default());
+    }
+    let view = View::open(source, customer, whole)?;
+    let max = limits::SERIES_POINTS_MAX;
+    let (stored, cut) = view.snapshot.series(customer, size, whole, max)?;
+    let mut points: BTreeMap<_, _> = stored.into_iter().collect();
+    for (minute, counts) in &view.overlay {
+        points.entry(minute.floor(size)).or_default().merge(&counts.totals);
+    }
+    let mut points: Vec<_> = points.into_iter().collect();
+    // What is in memory may lie past the store's page, or make it too long.
+    let before = |cut| points.partition_point(|(start, _)| *start < cut);
+    let end = cut.map_or(points.len(), before).min(max);
+    let next = points.get(end).map(|(start, _)| *start).into_iter().chain(cut).min();
+    points.truncate(end);
+    Ok(SeriesPage { points, next })
+}
+
 /// The most frequent paths or agents of a span: whole days and hours from their own rows, the
 /// ragged ends from minutes.
 ///
@@ -154,27 +185,26 @@ pub fn top(
     source: &impl Source,
     customer: &CustomerId,
     span: Span,
-    by: TopBy,
+    by: Dimension,
     rows: usize,
 ) -> Result<Top, QueryError> {
     let view = View::open(source, customer, span)?;
-    let parts = match by {
-        TopBy::Path => Parts { paths: true, agents: false },
-        TopBy::UserAgent => Parts { paths: false, agents: true },
-    };
     let mut sum = Ranking::default();
-    for (minute, counts) in &view.overlay {
-        if span.contains(*minute) {
-            sum.add(counts, by)?;
-        }
+    for (_, counts) in view.overlay.iter().filter(|(minute, _)| span.contains(*minute)) {
+        let names = match by {
+            Dimension::Path => &counts.paths,
+            Dimension::Agent => &counts.agents,
+        };
+        names.iter().for_each(|(name, count)| sum.add(name, count));
+        sum.must_fit()?;
     }
     for (size, mut part) in span.cover() {
         loop {
             let page = view.snapshot.starts(customer, size, part, limits::PAGE_WINDOWS_MAX)?;
             for start in &page.starts {
-                if let Some(window) = view.snapshot.parts(customer, size, *start, parts)? {
-                    sum.add(&window, by)?;
-                }
+                let mut add = |name: &str, count| sum.add(name, count);
+                view.snapshot.each_name(customer, size, *start, by, &mut add)?;
+                sum.must_fit()?;
             }
             match page.starts.last() {
                 Some(last) if page.is_cut => part.from = last.plus(size.minutes()),
@@ -192,28 +222,29 @@ struct Ranking {
 }
 
 impl Ranking {
-    fn add(&mut self, window: &WindowCounts, by: TopBy) -> Result<(), QueryError> {
-        let counts: &Counts = match by {
-            TopBy::Path => &window.paths,
-            TopBy::UserAgent => &window.agents,
-        };
-        self.requests += window.totals.requests;
-        for (name, count) in counts.iter() {
-            match self.counts.get_mut(name) {
-                Some(sum) => *sum += count,
-                None => drop(self.counts.insert(name.into(), count)),
-            }
+    fn add(&mut self, name: &str, count: u64) {
+        // W2: the counts by any dimension add up to all requests.
+        self.requests += count;
+        match self.counts.get_mut(name) {
+            Some(sum) => *sum += count,
+            None => drop(self.counts.insert(name.into(), count)),
         }
-        if self.counts.len() > limits::TOP_KEYS_MAX {
-            return Err(QueryError::TooManyKeys);
-        }
-        Ok(())
+    }
+
+    fn must_fit(&self) -> Result<(), QueryError> {
+        let fits = self.counts.len() <= limits::TOP_KEYS_MAX;
+        fits.then_some(()).ok_or(QueryError::TooManyKeys)
     }
 
     fn finish(self, rows: usize) -> Top {
-        let mut ranked: Vec<_> = self.counts.into_iter().collect();
-        ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        ranked.truncate(rows);
+        type Row = (Box<str>, u64);
+        let mut ranked: Vec<Row> = self.counts.into_iter().collect();
+        let order = |a: &Row, b: &Row| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+        if rows < ranked.len() {
+            ranked.select_nth_unstable_by(rows, order);
+            ranked.truncate(rows);
+        }
+        ranked.sort_unstable_by(order);
         Top { requests: self.requests, rows: ranked }
     }
 }

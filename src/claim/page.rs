@@ -5,6 +5,7 @@ pub(super) mod fuzz;
 
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -308,6 +309,7 @@ impl PageIndex {
 #[derive(Debug)]
 pub(super) struct OpenPage {
     pub(super) header: PageHeader,
+    pub(super) path: PathBuf,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) index: PageIndex,
     /// Names that may be linked to it.
@@ -318,7 +320,7 @@ impl OpenPage {
     pub(super) fn create(disk: &dyn Disk, layout: &Layout, header: PageHeader) -> DiskResult<Self> {
         let path = layout.page(header.id);
         let file = disk.create_new(&path, &header.encode(), limits::CLAIM_PAGE_BYTES)?;
-        Ok(Self { header, file, index: PageIndex::new(header.id), names: 0 })
+        Ok(Self { header, path, file, index: PageIndex::new(header.id), names: 0 })
     }
 
     /// How many of the claims, from the first on, can be written here: as far as there is room,

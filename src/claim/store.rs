@@ -362,9 +362,8 @@ impl ClaimStore {
 
     fn link(&mut self, name: u128) -> DiskResult<LinkOutcome> {
         let page = self.current.as_ref().expect("entries are written before names are linked");
-        let path = self.layout.page(page.header.id);
         failpoint::reach(Failpoint::BeforeLink);
-        let outcome = self.disk.link(&path, &self.layout.name(name))?;
+        let outcome = self.disk.link(&page.path, &self.layout.name(name))?;
         if outcome == LinkOutcome::Created {
             self.keys_held += 1;
             self.made += 1;

@@ -116,6 +116,7 @@ pub fn routes(app: Arc<App>) -> Observed {
     let routes = Router::new()
         .route("/logs", post(logs::post))
         .route("/analytics", get(analytics::windows))
+        .route("/analytics/series", get(analytics::series))
         .route("/analytics/top", get(analytics::top))
         .route("/metrics", get(health::metrics))
         .route("/livez", get(health::live))

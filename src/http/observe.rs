@@ -118,9 +118,10 @@ fn method_label(method: &Method) -> &'static str {
 
 /// A client can ask for any path; only routes, none of which has parameters, become a label.
 fn route_label(path: &str) -> &'static str {
-    const ROUTES: [&str; 8] = [
+    const ROUTES: [&str; 9] = [
         "/logs",
         "/analytics",
+        "/analytics/series",
         "/analytics/top",
         "/metrics",
         "/livez",

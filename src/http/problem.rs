@@ -200,8 +200,8 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
-    let routes = "POST /logs, GET /analytics, /analytics/top, /metrics, /livez, /readyz, /healthz \
-                  and /version";
+    let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, /metrics, /livez, \
+                  /readyz, /healthz and /version";
     Problem::new(Type::NotFound, format!("there is no {}; the routes are {routes}", uri.path()))
 }
 

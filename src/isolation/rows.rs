@@ -10,9 +10,9 @@ use crate::counts::KeyLimits;
 use crate::delta::Delta;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::limits;
-use crate::query::{self, Busy, Source, TopBy};
+use crate::query::{self, Busy, Source};
 use crate::sequencer::BarrierPlaced;
-use crate::store::{Retention, Store};
+use crate::store::{Dimension, Retention, Store};
 use crate::testing::{DataDir, SeededEntropy, batch, customer, now_at, summary};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::Overlay;
@@ -116,8 +116,11 @@ impl Books {
                 found.insert(*start, window.totals.requests);
             }
             assert_eq!(found, expected, "{id}, by the {size}");
+            let series = query::series(self, id, *size, all).expect("an answer");
+            let points = series.points.iter().map(|(start, totals)| (*start, totals.requests));
+            assert!(points.eq(expected), "{id}, as a series by the {size}");
         }
-        let top = query::top(self, id, all, TopBy::Path, 10).expect("an answer");
+        let top = query::top(self, id, all, Dimension::Path, 10).expect("an answer");
         assert!(top.rows.iter().all(|(path, _)| **path == *own), "{id}: {:?}", top.rows);
     }
 }

@@ -139,6 +139,11 @@ fn every_view_of_a_range_adds_up_to_the_same() {
             }
         }
         assert_eq!(starts.len(), MINUTES as usize);
+        let (_, series) = service.get(&format!("/analytics/series?{range}"), "acme");
+        let points = series["points"].as_array().expect("points");
+        assert!(points.iter().map(|point| point["windowStart"].to_string()).eq(starts.clone()));
+        assert!(points.iter().all(|point| point["requests"] == 1 && point["final"] == true));
+        assert_eq!(series["next"], json!(null));
         assert!(starts.is_sorted_by(|a, b| a < b));
         for (size, windows) in [("hour", 50), ("day", 3)] {
             let (_, page) = service.get(&format!("/analytics?{range}&windowSize={size}"), "acme");
@@ -146,6 +151,13 @@ fn every_view_of_a_range_adds_up_to_the_same() {
             assert_eq!(page.len(), windows);
             let sum: u64 = page.iter().filter_map(|window| window["requests"].as_u64()).sum();
             assert_eq!(sum, u64::from(MINUTES), "{size}");
+            let by_size = format!("/analytics/series?{range}&windowSize={size}");
+            let (_, series) = service.get(&by_size, "acme");
+            let points = series["points"].as_array().expect("points").iter();
+            let same = |(a, b): (&Value, &Value)| {
+                a["requests"] == b["requests"] && a["windowStart"] == b["windowStart"]
+            };
+            assert!(points.len() == windows && points.zip(page).all(same), "{size}");
         }
         let ragged = "from=2025-12-01T00:30:00Z&to=2025-12-03T01:15:00Z&limit=3";
         let (_, top) = service.get(&format!("/analytics/top?{ragged}"), "acme");

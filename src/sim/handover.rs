@@ -21,9 +21,9 @@ use crate::claim::ClaimSync;
 use crate::disk::{Disk, Layout};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::partition::PartitionId;
-use crate::query::{self, Busy, Source, TopBy};
+use crate::query::{self, Busy, Source};
 use crate::sequencer::{BarrierPlaced, dispatch};
-use crate::store::{Retention, Store};
+use crate::store::{Dimension, Retention, Store};
 use crate::testing::{RULES, batch, customer, now_at, summary};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{
@@ -230,7 +230,7 @@ impl Engine {
                 }
             }
             None => {
-                let top = query::top(self, &self.customer, DAY, TopBy::Path, 100);
+                let top = query::top(self, &self.customer, DAY, Dimension::Path, 100);
                 seen.extend(top.expect("an answer").rows.into_iter().map(|(p, n)| (p.into(), n)));
             }
         }

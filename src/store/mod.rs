@@ -56,9 +56,9 @@ pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
 pub use read::{Page, Snapshot};
-pub use rows::Parts;
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
+pub use rows::{Dimension, Parts};
 
 use crate::claim::{Lives, Seal, Seals};
 use crate::counts::KeyLimits;

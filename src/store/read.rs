@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use redb::{ReadOnlyTable, ReadableDatabase};
 
-use super::rollup::read_window;
-use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
+use super::rollup::{each_name, read_window};
+use super::rows::{Dimension, Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
 use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
-use crate::counts::WindowCounts;
+use crate::counts::{Totals, WindowCounts};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
 use crate::window::{Minute, Span, WindowSize};
 
@@ -80,18 +80,57 @@ impl<'s> Snapshot<'s> {
         max: usize,
     ) -> Result<Page, StoreError> {
         let read = || {
-            let level = Level::of(size);
-            let rows = starts_in(&self.windows.totals, level, customer, span, max)?;
+            let rows = starts_in(&self.windows.totals, size, customer, span, max)?;
             if size == WindowSize::Minute {
                 return Ok(rows);
             }
             // A window that is not rebuilt yet has a mark but no row.
-            let marks = starts_in(&self.dirty, level, customer, span, max)?;
+            let marks = starts_in(&self.dirty, size, customer, span, max)?;
             let all: BTreeSet<_> = rows.starts.into_iter().chain(marks.starts).collect();
             let is_cut = rows.is_cut || marks.is_cut || all.len() > max;
             Ok(Page { starts: all.into_iter().take(max).collect(), is_cut })
         };
         guard("read", &self.store.path, read)
+    }
+
+    /// The single numbers of a customer's windows within a span, at most `max` of them, and where
+    /// the next begins.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn series(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        span: Span,
+        max: usize,
+    ) -> Result<(Vec<(Minute, Totals)>, Option<Minute>), StoreError> {
+        let starts = self.starts(customer, size, span, max + 1)?.starts;
+        let mut series = Vec::with_capacity(starts.len().min(max));
+        for start in starts.iter().take(max) {
+            let window = self.parts(customer, size, *start, Parts::TOTALS)?;
+            series.push((*start, window.unwrap_or_default().totals));
+        }
+        Ok((series, starts.get(max).copied()))
+    }
+
+    /// Hands on each path, or agent family, of a window with its count, if there is such a window;
+    /// a name may come several times. Reads nothing else of the window.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn each_name(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+        by: Dimension,
+        each: &mut dyn FnMut(&str, u64),
+    ) -> Result<(), StoreError> {
+        guard("read", &self.store.path, || {
+            let customer = customer.as_str();
+            each_name(&self.windows, &self.dirty, size, start, customer, by, each)
+        })
     }
 
     /// A customer's window of any size; `None` if nothing was counted in it.
@@ -150,30 +189,37 @@ impl Snapshot<'_> {
     }
 }
 
-/// Skips from window to window: a seek for each minute that has any row, not for each row.
+/// Skips from window to window: a seek for each minute that has any row, not for each row. Where
+/// one window follows the other, each is found by its key, which is quicker.
 fn starts_in<V: redb::Value + 'static>(
     table: &ReadOnlyTable<&'static [u8], V>,
-    level: Level,
+    size: WindowSize,
     customer: &CustomerId,
     span: Span,
     max: usize,
 ) -> RowResult<Page> {
     let mut page = Page::default();
+    let level = Level::of(size);
     let end = key(level, span.to, "");
     let mut at = span.from;
     while at < span.to {
         let from = key(level, at, customer.as_str());
-        let Some(row) = table.range(from.as_slice()..end.as_slice())?.next() else { break };
-        let (row_key, _) = row?;
-        let (start, found) =
-            parse_key(row_key.value()).ok_or_else(|| RowError::Corrupt("totals".into()))?;
-        if found == *customer {
+        let (start, is_found) = if table.get(from.as_slice())?.is_some() {
+            (at, true)
+        } else {
+            let Some(row) = table.range(from.as_slice()..end.as_slice())?.next() else { break };
+            let (row_key, _) = row?;
+            let (start, found) =
+                parse_key(row_key.value()).ok_or_else(|| RowError::Corrupt("totals".into()))?;
+            (start, found == *customer)
+        };
+        if is_found {
             if page.starts.len() == max {
                 page.is_cut = true;
                 break;
             }
             page.starts.push(start);
-            at = start.plus(1);
+            at = start.plus(size.minutes());
         } else if start > at {
             at = start;
         } else {

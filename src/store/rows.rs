@@ -86,6 +86,15 @@ impl Parts {
     pub const TOTALS: Self = Self { paths: false, agents: false };
 }
 
+/// What requests are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dimension {
+    /// `METHOD path`.
+    Path,
+    /// Agent family.
+    Agent,
+}
+
 /// The three tables that windows are in.
 pub(super) struct WindowTables<T> {
     pub(super) totals: T,
@@ -105,6 +114,21 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> WindowTables<T> {
         let paths = if parts.paths { counts(&self.paths, "paths")? } else { Counts::default() };
         let agents = if parts.agents { counts(&self.agents, "agents")? } else { Counts::default() };
         Ok(Some(WindowCounts { totals, paths, agents }))
+    }
+
+    /// Hands on each path, or agent family, of a window with its count, if there is a row of it.
+    pub(super) fn each(
+        &self,
+        key: &[u8],
+        by: Dimension,
+        each: impl FnMut(&str, u64),
+    ) -> RowResult<()> {
+        let (table, name) = match by {
+            Dimension::Path => (&self.paths, "paths"),
+            Dimension::Agent => (&self.agents, "agents"),
+        };
+        let Some(row) = table.get(key)? else { return Ok(()) };
+        each_count(name, open(name, key, row.value())?, each)
     }
 }
 
@@ -174,20 +198,28 @@ fn encode_counts(counts: &Counts) -> Vec<u8> {
     value
 }
 
-fn decode_counts(table: &str, mut value: &[u8]) -> RowResult<Counts> {
+fn decode_counts(table: &str, value: &[u8]) -> RowResult<Counts> {
+    let mut pairs = Vec::new();
+    each_count(table, value, |name, count| pairs.push((name.into(), count)))?;
+    Counts::from_sorted(pairs).ok_or_else(|| RowError::Corrupt(table.into()))
+}
+
+/// Hands on each name of a value with its count, in order.
+fn each_count<'v>(
+    table: &str,
+    mut value: &'v [u8],
+    mut each: impl FnMut(&'v str, u64),
+) -> RowResult<()> {
     let mut take = || {
-        let names = usize::try_from(take_varint(&mut value)?).ok()?;
-        let mut pairs = Vec::with_capacity(names.min(value.len()));
-        for _ in 0..names {
+        for _ in 0..take_varint(&mut value)? {
             let len = usize::try_from(take_varint(&mut value)?).ok()?;
             let (name, rest) = value.split_at_checked(len)?;
             value = rest;
-            pairs.push((std::str::from_utf8(name).ok()?.into(), take_varint(&mut value)?));
+            each(std::str::from_utf8(name).ok()?, take_varint(&mut value)?);
         }
-        Counts::from_sorted(pairs)
+        value.is_empty().then_some(())
     };
-    let counts = take().filter(|_| value.is_empty());
-    counts.ok_or_else(|| RowError::Corrupt(table.into()))
+    take().ok_or_else(|| RowError::Corrupt(table.into()))
 }
 
 #[cfg(test)]

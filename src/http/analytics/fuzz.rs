@@ -1,6 +1,6 @@
 //! Entrance for fuzzers: query strings.
 
-use super::{Parameters, cursor, parse_cursor};
+use super::parameters::{Parameters, cursor, parse_cursor};
 use crate::fuzzing::Taken;
 use crate::http::fuzz::can_be_told;
 use crate::http::problem::Problem;
@@ -21,15 +21,8 @@ pub fn query_string(text: &[u8]) -> Taken {
 }
 
 fn windows(text: &str) -> Result<(), Problem> {
-    let parameters = Parameters::parse(Some(text), &["from", "to", "windowSize", "cursor"])?;
-    let size = parameters.window_size()?;
-    let mut span = parameters.span(NOW, size)?;
+    let (size, span) = Parameters::page(Some(text), NOW)?;
     assert!(span.from <= span.to);
-    if let Some(cursor) = parameters.get("cursor") {
-        let from = parse_cursor(cursor, size, span)?;
-        assert!(span.contains(from));
-        span.from = from;
-    }
     let whole = Span { from: span.from.ceil(size), to: span.to.ceil(size) };
     if !whole.is_empty() {
         let next = parse_cursor(&cursor(size, whole.from), size, whole).map_err(|_| ());

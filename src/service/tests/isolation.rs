@@ -50,8 +50,9 @@ const LINES: [&[u8]; 34] = [
     b"upgrade: h2c",
     b"forwarded: for=acme;host=acme",
 ];
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 17] = [
     "/analytics",
+    "/analytics/series",
     "/analytics/top",
     "/analytics?x-customer-id=acme",
     "/analytics?customerId=acme",
