@@ -216,6 +216,29 @@ fn entries_are_written_before_names_are_linked() {
     assert_eq!(ops, [Op::Write, Op::Link, Op::Link]);
 }
 
+/// L1: a key that is taken leaves nothing on the page, whoever it comes with; and who it comes with
+/// keeps its entry, for the lives to come too (A3).
+#[test]
+fn keys_that_are_taken_fill_no_page() {
+    let (dir, mut claims) = first_life();
+    take_all(&mut claims, &[claim("c", "a", 1), claim("c", "b", 1)]);
+    let mut second = open(&dir, 2, &[1], START);
+    let mixed = ["a", "new-1", "b", "new-2", "a"].map(|key| claim("c", key, 1));
+    let verdicts = second.claim(&mixed, Group(2), START).expect("the disk works");
+    assert_eq!(verdicts, [DUPLICATE, WON, DUPLICATE, WON, DUPLICATE]);
+    for group in 3..20 {
+        assert_eq!(take(&mut second, "a", 2, group, START), CONFLICT);
+    }
+    let bytes = crate::disk::read_all(&RealDisk, &page(&dir, 2, 0)).expect("readable");
+    let end = PAGE_HEADER_BYTES + 2 * (64 + "c".len() + "new-1".len());
+    assert_eq!(bytes.iter().rposition(|byte| *byte != 0), Some(end - 1));
+    assert_eq!(take(&mut second, "new-3", 1, 20, START), WON);
+    let mut third = open(&dir, 3, &[1, 20], START);
+    for key in ["a", "b", "new-1", "new-2", "new-3"] {
+        assert_eq!(take(&mut third, key, 1, 21, START), DUPLICATE, "{key}");
+    }
+}
+
 /// A2: a replay takes over the names of the life before, into pages it makes durable itself.
 #[test]
 fn claiming_again_takes_names_over() {

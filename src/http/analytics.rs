@@ -1,4 +1,5 @@
-//! `GET /analytics` and what is below it: a customer's windows, their totals, its most frequent keys.
+//! `GET /analytics` and what is below it: a customer's windows, their totals, its most frequent
+//! keys.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
