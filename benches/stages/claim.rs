@@ -77,7 +77,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter_custom(|times| (0..times).map(|_| claimer.take(size)).sum());
         });
     }
-    for keys in [256, 8_192] {
+    for keys in [256, 4_096] {
         sync(&mut group, keys);
     }
     let mut claimer = Claimer::new();

@@ -1,8 +1,8 @@
 //! The stages of the path, each alone, on one thread.
 //!
 //! `cargo bench --bench stages`; a filter is part of a name. Entries are the unit of throughput,
-//! but of keys for claims. Files are made in the build's directory, so that is what has to be on
-//! the disk to be measured.
+//! but for claims, where keys are. Files are made in the build's directory, which has to be on the
+//! disk that is to be measured.
 
 #![allow(missing_docs, reason = "criterion's macros make what has none")]
 

@@ -1,6 +1,8 @@
 //! Answers out of the store: one busy customer, with a thousand paths in each of the last 24 hours'
 //! minutes, and 19 quiet ones whose rows stand between. No worker holds anything.
 
+use std::time::Duration;
+
 use criterion::{BenchmarkId, Criterion};
 use logmill::ids::CustomerId;
 use logmill::query::{Busy, Source, TopBy, top, windows};
@@ -43,25 +45,25 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     books.commit(&[], FROM + DAY);
 
     let mut group = criterion.benchmark_group("query");
-    group.sample_size(20);
+    group.sample_size(20).measurement_time(Duration::from_secs(1));
     for (name, customer) in [("busy", &busy[0]), ("quiet", &quiet[0])] {
-        let spans = [("24 ragged hours", span(FROM, DAY)), ("a ragged hour", span(FROM + 600, 60))];
-        for (length, span) in spans {
-            for (by, what) in [(TopBy::Path, "paths"), (TopBy::UserAgent, "agents")] {
-                let id = BenchmarkId::new(format!("top {what} of {length}"), name);
-                group.bench_function(id, |bencher| {
-                    bencher.iter(|| top(&books, customer, span, by, ROWS).expect("an answer"));
-                });
-            }
+        let tops = [
+            ("paths of 24 ragged hours", TopBy::Path, span(FROM, DAY)),
+            ("agents of 24 ragged hours", TopBy::UserAgent, span(FROM, DAY)),
+            ("paths of a ragged hour", TopBy::Path, span(FROM + 600, 60)),
+        ];
+        for (what, by, span) in tops {
+            group.bench_function(BenchmarkId::new(format!("top {what}"), name), |bencher| {
+                bencher.iter(|| top(&books, customer, span, by, ROWS).expect("an answer"));
+            });
         }
         let pages = [
             ("60 minutes", WindowSize::Minute, span(FROM + 600, 60)),
             ("12 hours", WindowSize::Hour, span(START + 60, 12 * 60)),
             ("an unfinished day", WindowSize::Day, span(START + DAY / 2, DAY)),
         ];
-        for (length, size, span) in pages {
-            let id = BenchmarkId::new(format!("windows of {length}"), name);
-            group.bench_function(id, |bencher| {
+        for (what, size, span) in pages {
+            group.bench_function(BenchmarkId::new(format!("windows of {what}"), name), |bencher| {
                 let keys = RULES.keys;
                 bencher.iter(|| windows(&books, customer, size, span, keys).expect("an answer"));
             });

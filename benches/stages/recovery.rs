@@ -24,7 +24,7 @@ use crate::scene::{
 use crate::traffic::{Random, Traffic};
 
 /// Batches that are sequenced together.
-const GROUP: usize = 16;
+const GROUP: usize = 64;
 const RETENTION: KeyRetention =
     KeyRetention { age: Duration::from_secs(7 * 86_400), keys_max: 10_000_000 };
 
@@ -44,7 +44,7 @@ impl Clock for Noon {
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recovery");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for (batches, entries) in [(500, 1_000), (5_000, 20)] {
+    for (batches, entries) in [(500, 1_000), (5_000, 20), (1, 1)] {
         let traffic = Traffic::new(entries, 20);
         let summaries = summaries(&traffic, batches.min(500));
         let dir = Directory::new();
