@@ -2,6 +2,7 @@
 //! checkpoint; and keys that were taken before, judged by the page in use, by pages in memory, and
 //! by pages that are read for it.
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
@@ -71,7 +72,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("claim");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for size in [1, 16, 256] {
-        let mut claimer = Claimer::new();
+        let mut claimer = LazyCell::new(Claimer::new);
         group.throughput(Throughput::Elements(size));
         group.bench_function(BenchmarkId::new("new keys", size), |bencher| {
             bencher.iter_custom(|times| (0..times).map(|_| claimer.take(size)).sum());
@@ -80,9 +81,12 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for keys in [256, 4_096] {
         sync(&mut group, keys);
     }
-    let mut claimer = Claimer::new();
-    claimer.fill(PAGES);
-    claimer.take(DUPLICATES);
+    let mut claimer = LazyCell::new(|| {
+        let mut claimer = Claimer::new();
+        claimer.fill(PAGES);
+        claimer.take(DUPLICATES);
+        claimer
+    });
     group.throughput(Throughput::Elements(DUPLICATES));
     let pages = [
         ("of the page in use", PAGES, 1),
@@ -110,7 +114,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 /// The second step of a checkpoint, after so many new keys.
 fn sync(group: &mut BenchmarkGroup<'_, WallTime>, keys: u64) {
-    let mut claimer = Claimer::new();
+    let mut claimer = LazyCell::new(Claimer::new);
     group.throughput(Throughput::Elements(keys));
     group.bench_function(BenchmarkId::new("sync", keys), |bencher| {
         let mut checkpoint = || {

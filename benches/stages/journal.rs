@@ -1,5 +1,6 @@
 //! A group's frame, written and synced; and summaries to the bytes in it and back.
 
+use std::cell::LazyCell;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
@@ -56,7 +57,8 @@ fn append(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, summaries: 
     let keeper = Arc::new(Mutex::new(keeper));
     let supply = Arc::clone(&keeper);
     let source = move || supply.lock().expect("no panic holds the lock").prepare();
-    let mut journal = Journal::begin(Box::new(source), Group(0)).expect("a segment");
+    let begin = || Journal::begin(Box::new(source), Group(0)).expect("a segment");
+    let mut journal = LazyCell::new(begin);
 
     let key = format!("{:032x}", 1);
     let record = |summary| Record {

@@ -61,9 +61,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             live(recovered, all);
             timed(|| recovery.run().expect("recovered"))
         };
-        let mut last = Some(life(recovery.run().expect("a first start")).0);
+        let mut last = None;
         let mut next = || {
-            let (recovered, took) = life(last.take().expect("put back"));
+            let before = match last.take() {
+                Some(recovered) => recovered,
+                None => life(recovery.run().expect("a first start")).0,
+            };
+            let (recovered, took) = life(before);
             last = Some(recovered);
             took
         };
