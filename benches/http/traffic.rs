@@ -118,7 +118,7 @@ impl Traffic {
     }
 }
 
-fn path_name(number: usize) -> String {
+pub(crate) fn path_name(number: usize) -> String {
     let section = ["orders", "customers", "products", "static/js", "search"][number % 5];
     format!("/api/v2/{section}/{number:06}?page={}", number % 7)
 }
