@@ -56,6 +56,10 @@ mutants *name:
 bench *flags:
     cargo bench --locked --bench http -- "$@"
 
+# Latency, growth, memory, disk, safety and recovery; `just figures --help` says what to choose
+figures *flags:
+    cargo bench --locked --bench figures -- "$@"
+
 # Each stage alone; NAME is part of a benchmark's name
 stages *name:
     cargo bench --locked --bench stages -- "$@"

@@ -2,6 +2,7 @@
 
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,22 +26,44 @@ pub(crate) struct Load<'t> {
     senders: Vec<Sender>,
 }
 
+/// When the next batch goes, and when no more do.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    began: Instant,
+    length: Duration,
+    interval: Duration,
+    /// Of one sender.
+    batches: usize,
+}
+
 struct Sender {
     number: usize,
+    /// Tells its keys from those of other loads.
+    load: usize,
     address: SocketAddr,
     stream: Option<TcpStream>,
     random: Random,
+    /// The next one. Senders take turns, so that together they send each body as often.
     batch: usize,
+    step: usize,
 }
+
+/// Loads so far: a later one may go to a server that has the keys of an earlier one.
+static LOADS: AtomicUsize = AtomicUsize::new(0);
+/// Longer than any run.
+const NO_END: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<'t> Load<'t> {
     pub(crate) fn new(traffic: &'t Traffic, connections: usize, address: SocketAddr) -> Self {
+        let load = LOADS.fetch_add(1, Ordering::Relaxed);
         let sender = |number| Sender {
             number,
+            load,
             address,
             stream: None,
             random: Random(number as u64),
-            batch: number * 37,
+            batch: number,
+            step: connections,
         };
         Self { traffic, senders: (0..connections).map(sender).collect() }
     }
@@ -53,10 +76,28 @@ impl<'t> Load<'t> {
     /// Sends a batch each interval on every connection, or as fast as answers come. A batch that
     /// is late because of the one before it has waited since it was due.
     pub(crate) fn paced(&mut self, length: Duration, interval: Duration) -> Result<Sent> {
+        self.send(length, interval, |_| usize::MAX)
+    }
+
+    /// Sends so many batches, as fast as answers come, until all are accepted.
+    pub(crate) fn batches(&mut self, count: usize) -> Result<Sent> {
+        let senders = self.senders.len();
+        let share = |number| count / senders + usize::from(number < count % senders);
+        self.send(NO_END, Duration::ZERO, share)
+    }
+
+    fn send(
+        &mut self,
+        length: Duration,
+        interval: Duration,
+        batches: impl Fn(usize) -> usize,
+    ) -> Result<Sent> {
         let (traffic, began) = (self.traffic, Instant::now());
         let results: Vec<Result<Sent>> = thread::scope(|scope| {
             let threads = self.senders.iter_mut().map(|sender| {
-                scope.spawn(move || sender.send_until(traffic, began, length, interval))
+                let batches = batches(sender.number);
+                let pace = Pace { began, length, interval, batches };
+                scope.spawn(move || sender.send_until(traffic, pace))
             });
             let threads: Vec<_> = threads.collect();
             threads.into_iter().map(|thread| thread.join().expect("returns its errors")).collect()
@@ -74,21 +115,21 @@ impl<'t> Load<'t> {
 }
 
 impl Sender {
-    fn send_until(
-        &mut self,
-        traffic: &Traffic,
-        began: Instant,
-        length: Duration,
-        interval: Duration,
-    ) -> Result<Sent> {
+    fn send_until(&mut self, traffic: &Traffic, pace: Pace) -> Result<Sent> {
+        let Pace { began, length, interval, batches } = pace;
         let mut sent = Sent::default();
         let mut due = began + interval.mul_f64((self.random.next() % 1_000) as f64 / 1_000.0);
         let mut answer = Vec::new();
-        while due < began + length && began.elapsed() < length {
+        let in_time = |due| due < began + length && began.elapsed() < length;
+        while sent.latencies.len() < batches && in_time(due) {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let start = if interval.is_zero() { Instant::now() } else { due };
             match self.post(traffic, &mut answer)? {
-                202 => sent.latencies.push(start.elapsed()),
+                202 => {
+                    sent.latencies.push(start.elapsed());
+                    self.batch += self.step;
+                }
+                // The same batch again: a refusal has not used its key.
                 429 | 503 => {
                     sent.refused += 1;
                     thread::sleep(Duration::from_millis(5));
@@ -100,15 +141,14 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Sends the next batch; the status of its answer.
+    /// Sends the batch whose turn it is; the status of its answer.
     fn post(&mut self, traffic: &Traffic, answer: &mut Vec<u8>) -> Result<u16> {
-        self.batch += 1;
         let body = traffic.body(self.batch);
         let head = format!(
             "POST /logs HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
              x-customer-id: {}\r\nidempotency-key: {}-{}\r\ncontent-length: {}\r\n\r\n",
             traffic.customer(&mut self.random),
-            self.number,
+            self.load,
             self.batch,
             body.len()
         );

@@ -16,9 +16,12 @@
 #![allow(clippy::print_stdout, reason = "the tables are its output")]
 
 mod baseline;
+#[allow(dead_code, reason = "some of it is for the figures")]
 mod driver;
+#[allow(dead_code, reason = "some of it is for the figures")]
 mod process;
 mod report;
+#[allow(dead_code, reason = "some of it is for the figures")]
 mod traffic;
 
 use std::time::Duration;

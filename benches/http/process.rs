@@ -2,14 +2,21 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-/// How long a server may take until it answers.
-const START_MAX: Duration = Duration::from_secs(20);
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take until it answers; it may have much to replay.
+const START_MAX: Duration = Duration::from_secs(600);
+/// How often it is asked.
+const START_POLL: Duration = Duration::from_millis(5);
+/// Where data directories go: beside the binary, which is on a real disk; `/tmp` may be memory.
+pub(crate) const DISK: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +47,34 @@ impl Kind {
 pub(crate) struct Served {
     child: Child,
     address: SocketAddr,
-    /// Removed with it.
-    _data: TempDir,
+    /// Removed with it, if it is its own.
+    _data: Option<TempDir>,
 }
 
 impl Served {
     pub(crate) fn start(kind: Kind, config: Option<&str>) -> Result<Self> {
-        // Beside the binary, which is on a real disk; `/tmp` may be memory.
-        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let mut command = match kind {
-            Kind::Logmill => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
-                command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
-                command.args(config.map(|file| format!("--config={file}")));
-                command
-            }
-            Kind::Null | Kind::Plain => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--serve", kind.name()]);
-                command
-            }
-        };
+        if kind == Kind::Logmill {
+            let data = tempfile::tempdir_in(DISK)?;
+            let config = config.map(|file| format!("--config={file}"));
+            let mut served = Self::start_on(data.path(), config.as_slice())?;
+            served._data = Some(data);
+            return Ok(served);
+        }
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--serve", kind.name()]);
+        Self::launch(command)
+    }
+
+    /// Logmill on a data directory, which stays; back when it takes batches.
+    pub(crate) fn start_on(data: &Path, flags: &[String]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(flags);
+        let served = Self::launch(command)?;
+        served.wait_until_ready()?;
+        Ok(served)
+    }
+
+    fn launch(mut command: Command) -> Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("the server does not start")?;
         let address = match address_on_stdout(&mut child) {
@@ -71,11 +85,7 @@ impl Served {
                 return Err(error);
             }
         };
-        let served = Self { child, address, _data: data };
-        if kind == Kind::Logmill {
-            served.wait_until_ready()?;
-        }
-        Ok(served)
+        Ok(Self { child, address, _data: None })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -100,9 +110,26 @@ impl Served {
         Ok(kib.trim().parse::<u64>()? * 1024)
     }
 
+    /// What `/metrics` says of a name without labels.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let url = format!("http://{}/metrics", self.address);
+        let text = ureq::get(&url).call()?.body_mut().read_to_string()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.with_context(|| format!("no {name}"))?.parse().context("not a number")
+    }
+
+    /// Kills it.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Has it end by itself, as an operator would.
+    pub(crate) fn terminate(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
         Ok(())
     }
 
@@ -111,7 +138,7 @@ impl Served {
         let url = format!("http://{}/readyz", self.address);
         while ureq::get(&url).call().is_err() {
             ensure!(began.elapsed() < START_MAX, "the server is not ready");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(START_POLL);
         }
         Ok(())
     }

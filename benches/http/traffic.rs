@@ -16,6 +16,41 @@ const BODY_BYTES_MAX: usize = 2 << 20;
 const ENTRY_BYTES: usize = 210;
 /// Minutes that the batches are of.
 const MINUTES: usize = 60;
+/// The first of them, in seconds since 1970: 2026-03-01T12:00:00Z.
+const BEGIN_S: usize = 1_772_366_400;
+
+/// How batches look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// In a batch.
+    pub(crate) entries: usize,
+    pub(crate) customers: usize,
+    pub(crate) paths: Names,
+    pub(crate) agents: Names,
+    pub(crate) times: Times,
+    /// Distinct bodies, if it is not for their size to say.
+    pub(crate) bodies: Option<usize>,
+    /// Another one draws other paths and agents.
+    pub(crate) seed: u64,
+}
+
+/// Which of many names an entry has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Names {
+    /// One of so many, the first the most often.
+    Popular(usize),
+    /// One of so many after the other, from the first to the last and again.
+    InTurn(usize),
+}
+
+/// When entries were received.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Times {
+    /// A batch is of one of so many minutes, and its end of the next.
+    Minutes(usize),
+    /// All bodies together are of so many minutes, which end where the others begin.
+    Before(usize),
+}
 
 /// What is sent: bodies, and the customers they are sent for.
 pub(crate) struct Traffic {
@@ -68,27 +103,88 @@ impl Zipf {
     }
 }
 
+impl Shape {
+    /// What real sites send.
+    pub(crate) fn usual(entries: usize, customers: usize) -> Self {
+        Self {
+            entries,
+            customers,
+            paths: Names::Popular(PATHS),
+            agents: Names::Popular(AGENTS),
+            times: Times::Minutes(MINUTES),
+            bodies: None,
+            seed: 7,
+        }
+    }
+
+    fn bodies(&self) -> usize {
+        let few = (BODIES_BYTES / (self.entries * ENTRY_BYTES)).clamp(6, BODIES);
+        self.bodies.unwrap_or(few)
+    }
+
+    /// When the given entry of the given body was received, in seconds since 1970.
+    fn second(&self, body: usize, entry: usize) -> usize {
+        match self.times {
+            Times::Minutes(minutes) => {
+                let minute = (body % minutes) + usize::from(entry * 4 > self.entries * 3);
+                BEGIN_S + minute * 60 + entry * 60 / self.entries
+            }
+            Times::Before(minutes) => {
+                let all = self.bodies() * self.entries;
+                BEGIN_S - minutes * 60 + (body * self.entries + entry) * minutes * 60 / all
+            }
+        }
+    }
+}
+
+/// Draws names.
+struct Draw {
+    names: Names,
+    zipf: Zipf,
+    drawn: usize,
+}
+
+impl Draw {
+    fn new(names: Names) -> Self {
+        let ranks = if let Names::Popular(count) = names { count } else { 1 };
+        Self { names, zipf: Zipf::new(ranks), drawn: 0 }
+    }
+
+    fn next(&mut self, random: &mut Random) -> usize {
+        self.drawn += 1;
+        match self.names {
+            Names::Popular(_) => self.zipf.draw(random),
+            Names::InTurn(count) => (self.drawn - 1) % count,
+        }
+    }
+}
+
 impl Traffic {
     /// Bodies of so many entries.
     pub(crate) fn new(entries: usize, customers: usize) -> Self {
-        let mut random = Random(7);
-        let (paths, agents) = (Zipf::new(PATHS), Zipf::new(AGENTS));
-        let bodies: Vec<_> = (0..(BODIES_BYTES / (entries * ENTRY_BYTES)).clamp(6, BODIES))
+        Self::of(&Shape::usual(entries, customers))
+    }
+
+    pub(crate) fn of(shape: &Shape) -> Self {
+        let mut random = Random(shape.seed);
+        let (mut paths, mut agents) = (Draw::new(shape.paths), Draw::new(shape.agents));
+        let bodies: Vec<_> = (0..shape.bodies())
             .map(|body| {
                 let mut json = String::from("[");
-                for entry in 0..entries {
-                    // A batch is of a minute, and its end of the next.
-                    let minute = (body % MINUTES) + usize::from(entry * 4 > entries * 3);
-                    let second = entry * 60 / entries;
-                    let (path, agent) = (paths.draw(&mut random), agents.draw(&mut random));
+                let mut last = (0, String::new());
+                for entry in 0..shape.entries {
+                    let second = shape.second(body, entry);
+                    if last.0 != second {
+                        last = (second, time(second));
+                    }
+                    let (path, agent) = (paths.next(&mut random), agents.next(&mut random));
                     if entry > 0 {
                         json.push(',');
                     }
                     write!(
                         json,
-                        r#"{{"receivedAt":"2026-03-01T{:02}:{:02}:{second:02}.250Z","method":"{}","path":"{}","userAgent":"{}"}}"#,
-                        12 + minute / 60,
-                        minute % 60,
+                        r#"{{"receivedAt":"{}","method":"{}","path":"{}","userAgent":"{}"}}"#,
+                        last.1,
                         if path % 10 == 9 { "POST" } else { "GET" },
                         path_name(path),
                         agent_name(agent),
@@ -101,7 +197,7 @@ impl Traffic {
             .collect();
         let largest = bodies.iter().map(Vec::len).max();
         assert!(largest.is_some_and(|bytes| bytes <= BODY_BYTES_MAX), "a body would be refused");
-        Self { bodies, customers: Zipf::new(customers), entries }
+        Self { bodies, customers: Zipf::new(shape.customers), entries: shape.entries }
     }
 
     pub(crate) fn body(&self, number: usize) -> &[u8] {
@@ -116,6 +212,12 @@ impl Traffic {
     pub(crate) fn body_bytes(&self) -> usize {
         self.bodies.iter().map(Vec::len).sum::<usize>() / self.bodies.len()
     }
+}
+
+fn time(second: usize) -> String {
+    let second = i64::try_from(second).expect("not so late");
+    let time = jiff::Timestamp::from_second(second).expect("a time of these years");
+    time.strftime("%Y-%m-%dT%H:%M:%S.250Z").to_string()
 }
 
 pub(crate) fn path_name(number: usize) -> String {

@@ -1,0 +1,110 @@
+//! How long a 202 takes at half of the speed that the server reaches, beside the disk's own time
+//! for an overwrite and a sync; and the same while checkpoints come often.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::driver::Load;
+use crate::measure::{Options, Place, median, quantile_ms};
+use crate::process::DISK;
+use crate::traffic::Traffic;
+
+const ENTRIES: usize = 20;
+const CONNECTIONS: usize = 64;
+/// None during a run: neither for its time nor for what waits.
+const SELDOM: &str = "[limits]\njournal_bytes = \"16GiB\"\n\
+                      [checkpoint]\ninterval = \"1h\"\njournal_bytes = \"16GiB\"\n\
+                      memory_bytes = \"512MiB\"\n";
+const OFTEN: &str = "[checkpoint]\ninterval = \"1s\"\n";
+/// In thousandths.
+const QUANTILES: [usize; 3] = [500, 990, 999];
+const BLOCK: usize = 4_096;
+const BLOCKS: u64 = 8_192;
+
+/// Quantiles of one run, in milliseconds.
+type Run = [f64; QUANTILES.len()];
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let length = options.pick(Duration::from_secs(10), Duration::from_millis(1_200));
+    let rounds = options.pick(5, 1);
+    let traffic = Traffic::new(ENTRIES, 20);
+    let (seldom, often) = (Place::new(SELDOM)?, Place::new(OFTEN)?);
+    let (seldom, often) = (seldom.start(&[])?, often.start(&[])?);
+    let mut to_seldom = Load::new(&traffic, CONNECTIONS, seldom.address());
+    let mut to_often = Load::new(&traffic, CONNECTIONS, often.address());
+    // Caches, files and connections come to be.
+    to_often.run(length / 4)?;
+    to_seldom.run(length / 4)?;
+    let fastest = to_seldom.run(length / 2)?;
+    let full = fastest.latencies.len() as f64 / fastest.length.as_secs_f64();
+    let interval = Duration::from_secs_f64(CONNECTIONS as f64 * 2.0 / full);
+
+    let (mut disk, mut calm, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sent, mut checkpoints) = (0.0, 0.0);
+    for _ in 0..rounds {
+        disk.push(quantiles(&syncs(length / 4)?));
+        let run = to_seldom.paced(length, interval)?;
+        sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;
+        calm.push(quantiles(&run.latencies));
+        let count = || often.metric("logmill_checkpoint_duration_seconds_count");
+        let before = count()?;
+        busy.push(quantiles(&to_often.paced(length, interval)?.latencies));
+        checkpoints += count()? - before;
+    }
+
+    println!(
+        "latency: {ENTRIES} entries a batch, {CONNECTIONS} connections, {sent:.0} batches/s \
+         ({full:.0} in a closed loop), {rounds} rounds of {length:.0?}"
+    );
+    println!("  {:34}{:>10}{:>10}{:>10}", "ms", "p50", "p99", "p99.9");
+    let line = |name: &str, values: Run| {
+        println!("  {name:34}{:>10.2}{:>10.2}{:>10.2}", values[0], values[1], values[2]);
+    };
+    let [disk, calm, busy] = [disk, calm, busy].map(|runs| medians(&runs));
+    line("disk, 4 KiB overwrite + fdatasync", disk);
+    line("202, no checkpoint", calm);
+    line("  ÷ disk", ratios(calm, disk));
+    line("202, a checkpoint every second", busy);
+    line("  ÷ no checkpoint", ratios(busy, calm));
+    println!("  checkpoints in those runs: {checkpoints:.0}");
+    seldom.stop()?;
+    often.stop()
+}
+
+/// Overwrites one block after the other of a file that is there, each with a sync.
+fn syncs(length: Duration) -> Result<Vec<Duration>> {
+    let file: File = tempfile::tempfile_in(DISK)?;
+    let mut block = vec![0; BLOCK];
+    for number in 0..BLOCKS {
+        file.write_all_at(&block, number * BLOCK as u64)?;
+    }
+    file.sync_all()?;
+    let (mut times, began) = (Vec::new(), Instant::now());
+    for number in (0..BLOCKS).cycle() {
+        block.fill(u8::try_from(number % 251)? + 1);
+        let start = Instant::now();
+        file.write_all_at(&block, number * BLOCK as u64)?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+        if began.elapsed() > length {
+            break;
+        }
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn quantiles(sorted: &[Duration]) -> Run {
+    QUANTILES.map(|of_thousand| quantile_ms(sorted, of_thousand))
+}
+
+fn medians(runs: &[Run]) -> Run {
+    std::array::from_fn(|at| median(runs.iter().map(|run| run[at])))
+}
+
+fn ratios(values: Run, to: Run) -> Run {
+    std::array::from_fn(|at| values[at] / to[at])
+}

@@ -1,0 +1,87 @@
+//! A start after a `kill -9` with a full journal, beside starts that have nothing to replay.
+//!
+//! The killed server made no checkpoint; the one that starts is configured as usual.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::driver::Load;
+use crate::measure::{Options, Place, grouped, median};
+use crate::traffic::Traffic;
+
+/// No checkpoint while it is filled.
+const FILLING: &str = "[limits]\njournal_bytes = \"16GiB\"\n\
+                       [checkpoint]\ninterval = \"1h\"\njournal_bytes = \"16GiB\"\n\
+                       memory_bytes = \"512MiB\"\n";
+
+/// How long a start took, and its CPU, in seconds.
+#[derive(Clone, Copy)]
+struct Start {
+    time: f64,
+    cpu: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    println!(
+        "recovery: from the start of the process until /readyz is 200; medians of {} rounds",
+        options.rounds()
+    );
+    println!(
+        "  {:32}{:>11}{:>9}{:>9}{:>13}{:>16}{:>9}",
+        "", "entries", "s", "CPU s", "entries/s", "entries/CPU s", "÷ empty"
+    );
+    let (mut empty, mut clean) = (Vec::new(), Vec::new());
+    let cases = [(1_000, options.pick(1_000_000, 50_000)), (20, options.pick(200_000, 10_000))];
+    let mut crashed = [Vec::new(), Vec::new()];
+    for _ in 0..options.rounds() {
+        empty.push(start(&Place::new("")?)?);
+        for ((batch, entries), starts) in cases.into_iter().zip(&mut crashed) {
+            let place = Place::new(FILLING)?;
+            fill(&place, batch, entries)?;
+            place.configure("")?;
+            starts.push(start(&place)?);
+            // What was replayed is checkpointed now.
+            clean.push(start(&place)?);
+        }
+    }
+    let [empty, clean] = [empty, clean].map(|starts| middle(&starts));
+    println!("  {:32}{:>11}{:>9.3}{:>9.2}", "empty directory", 0, empty.time, empty.cpu);
+    println!("  {:32}{:>11}{:>9.3}{:>9.2}", "nothing to replay", 0, clean.time, clean.cpu);
+    for ((batch, entries), starts) in cases.into_iter().zip(&crashed) {
+        let Start { time, cpu } = middle(starts);
+        println!(
+            "  {:32}{:>11}{time:>9.3}{cpu:>9.2}{:>13.0}{:>16.0}{:>9.1}",
+            format!("killed, {batch} entries a batch"),
+            grouped(entries),
+            entries as f64 / time,
+            entries as f64 / cpu,
+            time / empty.time
+        );
+    }
+    Ok(())
+}
+
+/// Has the directory hold so many entries in the journal alone.
+fn fill(place: &Place, batch: usize, entries: usize) -> Result<()> {
+    let traffic = Traffic::new(batch, 20);
+    let served = place.start(&[])?;
+    let checkpoints = || served.metric("logmill_checkpoint_duration_seconds_count").unwrap_or(0.0);
+    let before = checkpoints();
+    Load::new(&traffic, 16, served.address()).batches(entries / batch)?;
+    ensure!(checkpoints() <= before, "a checkpoint has taken what was to be replayed");
+    served.stop()
+}
+
+fn start(place: &Place) -> Result<Start> {
+    let began = Instant::now();
+    let served = place.start(&[])?;
+    let (time, cpu): (Duration, Duration) = (began.elapsed(), served.cpu()?);
+    served.terminate()?;
+    Ok(Start { time: time.as_secs_f64(), cpu: cpu.as_secs_f64() })
+}
+
+fn middle(starts: &[Start]) -> Start {
+    let of = |value: fn(&Start) -> f64| median(starts.iter().map(value));
+    Start { time: of(|start| start.time), cpu: of(|start| start.cpu) }
+}
