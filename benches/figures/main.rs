@@ -28,6 +28,7 @@ mod growth;
 mod latency;
 mod measure;
 mod memory;
+mod queries;
 mod recovery;
 mod safety;
 mod unsynced;
@@ -47,6 +48,7 @@ Without names, all of them are run.
   disk       bytes that are kept of an entry, beside its JSON
   safety     what each step that makes a batch durable costs
   recovery   a start after a crash, beside one with nothing to do
+  queries    most frequent paths and totals over a day, while others send
 
   --quick    all of it tiny, to see that it works
   --full     growth to 10,000,000 keys, too; takes long";
@@ -54,13 +56,14 @@ Without names, all of them are run.
 /// Measures and prints.
 type Figure = fn(&Options) -> Result<()>;
 
-const FIGURES: [(&str, Figure); 6] = [
+const FIGURES: [(&str, Figure); 7] = [
     ("latency", latency::run),
     ("growth", growth::run),
     ("memory", memory::run),
     ("disk", disk::run),
     ("safety", safety::run),
     ("recovery", recovery::run),
+    ("queries", queries::run),
 ];
 
 fn main() -> Result<()> {
