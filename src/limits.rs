@@ -104,6 +104,9 @@ pub const CLAIM_PAGE_NAMES_MAX: u32 = 4_096;
 pub const CLAIM_PAGE_BYTES: u64 = 512 * 1024;
 /// A claim page is closed after this much uptime, so that its oldest key can expire.
 pub const CLAIM_PAGE_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Directories that the names of claims are spread over, a hexadecimal digit each. A checkpoint syncs
+/// each one that has changed, and ext4 takes millions of names in one.
+pub const CLAIM_SHARDS: u8 = 16;
 /// Names that the sequencer sweeps between two groups.
 pub const CLAIM_SWEEP_NAMES_PER_STEP: usize = 32;
 /// Claim page indexes kept in memory to answer duplicates.
@@ -198,6 +201,7 @@ const _: () = assert!(
     2 * (100 + ADMISSION_SUMMARY_PERCENT) <= ADMISSION_BODY_TIMES * 100,
     "a body of the largest size has room, even one that compression does not make smaller"
 );
+const _: () = assert!(CLAIM_SHARDS == 16, "one for each value of a digit");
 const _: () = assert!(CLAIM_PAGE_NAMES_MAX < 65_000, "ext4 allows 65,000 links to one file");
 const _: () = assert!(
     (GROUP_BATCHES_MAX * 512) as u64 <= CLAIM_PAGE_BYTES * 2,

@@ -258,8 +258,8 @@ impl Recovery {
         let (disk, layout) = (self.disk.as_ref(), &self.layout);
         disk.create_dir(&layout.journal())?;
         disk.create_dir(&layout.pages())?;
-        for shard in 0..=u8::MAX {
-            disk.create_dir(&layout.names(shard))?;
+        for shard in layout.shards() {
+            disk.create_dir(&shard)?;
         }
         for dir in [layout.root().to_path_buf(), layout.journal(), layout.pages()] {
             for name in disk.list(&dir)?.iter().filter(|name| Layout::is_unfinished(name)) {

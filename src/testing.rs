@@ -166,7 +166,7 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
-    /// Directories of names are made with the first name: 256 a test would be slow.
+    /// Directories of names are made with the first name: all of them a test would be slow.
     fn create_dir(&self, dir: &Path) -> DiskResult<()> {
         match dir.parent() {
             Some(above) if above.ends_with("names") => RealDisk.create_dir(above),

@@ -1,6 +1,8 @@
 //! How long answers take over a day of one busy customer: the most frequent paths, and the totals
 //! of each minute; on a server at rest, and while others send to it.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,25 +51,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         anyhow::Ok(())
     };
     ask("at rest")?;
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let ingest = scope.spawn(|| {
-            let mut load = Load::new(&now, CONNECTIONS, served.address());
-            let mut batches = 0;
-            while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
-                batches += load.paced(Duration::from_millis(500), PACE)?.latencies.len();
-            }
-            anyhow::Ok(batches)
-        });
+        let ingest = scope.spawn(|| ingest(&now, served.address(), &stop));
         let began = Instant::now();
         let asked = ask("under ingest");
-        drop(stop);
+        stop.store(true, Ordering::Relaxed);
         let batches = ingest.join().expect("it returns its errors")?;
         let rate = batches as f64 / began.elapsed().as_secs_f64();
         println!("  batches/s meanwhile: {rate:.0}");
         asked
     })?;
     served.stop()
+}
+
+/// Sends until it is told to stop; how many batches were accepted.
+fn ingest(traffic: &Traffic, address: SocketAddr, stop: &AtomicBool) -> Result<usize> {
+    let mut load = Load::new(traffic, CONNECTIONS, address);
+    let mut batches = 0;
+    while !stop.load(Ordering::Relaxed) {
+        batches += load.paced(Duration::from_millis(500), PACE)?.latencies.len();
+    }
+    Ok(batches)
 }
 
 /// Asks one time after the other, over one connection.

@@ -24,8 +24,8 @@ pub fn copy(
     progress: &dyn Fn(u64, u64),
 ) -> DiskResult<()> {
     disk.create_dir(&to.pages())?;
-    for shard in 0..=u8::MAX {
-        disk.create_dir(&to.names(shard))?;
+    for shard in to.shards() {
+        disk.create_dir(&shard)?;
     }
     let names = disk.list(&from.pages())?;
     let pages: Vec<_> = names.iter().filter_map(|name| Layout::parse_page(name)).collect();

@@ -3,7 +3,7 @@
 //!
 //! # Format
 //!
-//! A claim is the name `claims/names/<2 hex>/<32 hex>`, the first 128 bits of blake3 over the
+//! A claim is the name `claims/names/<1 hex>/<32 hex>`, the first 128 bits of blake3 over the
 //! customer and the key, as a hard link onto a *claim page*: a file of 512 KiB, made whole before
 //! it is used, to which the entries of a group are appended before their names are linked.
 //!

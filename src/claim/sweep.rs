@@ -124,8 +124,8 @@ mod tests {
 
     fn store(layout: &Layout) -> ClaimStore {
         RealDisk.create_dir(&layout.pages()).expect("made");
-        for shard in 0..=u8::MAX {
-            RealDisk.create_dir(&layout.names(shard)).expect("made");
+        for shard in layout.shards() {
+            RealDisk.create_dir(&shard).expect("made");
         }
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let (lives, seals) = (Lives::new(), Seals::new());

@@ -74,8 +74,8 @@ fn page(dir: &DataDir, life: u64, number: u64) -> std::path::PathBuf {
 }
 
 fn names(dir: &DataDir) -> usize {
-    let in_shard = |shard| RealDisk.list(&dir.layout.names(shard)).map_or(0, |names| names.len());
-    (0..=u8::MAX).map(in_shard).sum()
+    let in_shard = |shard: std::path::PathBuf| RealDisk.list(&shard).map_or(0, |names| names.len());
+    dir.layout.shards().map(in_shard).sum()
 }
 
 /// A3: the first claim wins; the same content is a duplicate, with the answer of the first.

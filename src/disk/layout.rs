@@ -9,12 +9,13 @@
 //! journal/spare-0000000000000001        reclaimed segments, kept for reuse
 //! archive/<first>-<last>-<ms>.segment.zst   segments behind the checkpoint, compressed
 //! claims/pages/<incarnation>-<n>.page   what was claimed, 4,096 keys to a page
-//! claims/names/<2 hex>/<32 hex>         one link per idempotency key, onto its page
+//! claims/names/<1 hex>/<32 hex>         one link per idempotency key, onto its page
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use crate::ids::{AcceptTime, Group, Incarnation};
+use crate::limits;
 
 /// Builds every path below one data directory.
 #[derive(Debug, Clone)]
@@ -143,23 +144,28 @@ impl Layout {
         [self.root.clone(), self.journal(), claims, self.pages(), names]
     }
 
-    /// One of the 256 directories that hold the claims' names.
+    /// One of the directories that hold the claims' names.
     #[must_use]
     pub fn names(&self, shard: u8) -> PathBuf {
-        self.root.join(format!("claims/names/{shard:02x}"))
+        self.root.join(format!("claims/names/{shard:x}"))
     }
 
     /// The name of a claim: the hash alone, so that no client byte reaches a path.
     #[must_use]
     pub fn name(&self, claim: u128) -> PathBuf {
         // Put together at once: every batch has one.
-        self.root.join(format!("claims/names/{:02x}/{claim:032x}", Self::shard(claim)))
+        self.root.join(format!("claims/names/{:x}/{claim:032x}", Self::shard(claim)))
     }
 
-    /// Which of the 256 directories holds a claim's name.
+    /// Which of the directories holds a claim's name: its first digit says it.
     #[must_use]
     pub fn shard(claim: u128) -> u8 {
-        claim.to_be_bytes()[0]
+        claim.to_be_bytes()[0] >> 4
+    }
+
+    /// All directories that hold claims' names.
+    pub fn shards(&self) -> impl Iterator<Item = PathBuf> {
+        (0..limits::CLAIM_SHARDS).map(|shard| self.names(shard))
     }
 
     /// Two names that no start has used before, to probe the file system with. They count as
@@ -236,6 +242,6 @@ mod tests {
         assert_eq!(Layout::parse_page(&file_name(layout.page(id))), Some(id));
         assert_eq!(Layout::parse_segment("x.segment"), None);
         let claim = 0xabcd_u128 << 112;
-        assert!(layout.name(claim).starts_with("d/claims/names/ab"));
+        assert!(layout.name(claim).starts_with("d/claims/names/a/"));
     }
 }

@@ -30,7 +30,7 @@ fn is_claim_path(path: &Path) -> bool {
     let parts: Option<Vec<_>> = path.iter().map(|part| part.to_str()).collect();
     match parts.as_deref() {
         Some(["data", "claims", "names", shard, name]) => {
-            is_hex(shard, 2) && is_hex(name, 32) && name.starts_with(shard)
+            is_hex(shard, 1) && is_hex(name, 32) && name.starts_with(shard)
         }
         _ => false,
     }
