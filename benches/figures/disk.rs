@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use logmill::disk::Layout;
 
 use crate::driver::Load;
@@ -46,6 +47,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         thread::sleep(Duration::from_millis(50));
     }
     served.terminate()?;
+    let (mut all, mut parts) = (0, Vec::new());
+    for part in ["store.redb", "claims", "archive"] {
+        let bytes = allocated(&data.join(part), &mut HashSet::new())?;
+        parts.push((part, bytes));
+        all += bytes;
+    }
+    let journal_bytes = allocated(&journal, &mut HashSet::new())?;
+    let audited = audit(&data)?;
 
     let json_bytes = json_bytes as f64;
     println!(
@@ -59,15 +68,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (each, share) = (bytes as f64 / entries as f64, bytes as f64 / json_bytes);
         println!("  {name:26}{:>10.1}{each:>14.2}{share:>12.4}", mib(bytes));
     };
-    let mut all = 0;
-    for part in ["store.redb", "claims", "archive"] {
-        let bytes = allocated(&data.join(part), &mut HashSet::new())?;
+    for (part, bytes) in parts {
         line(part, bytes);
-        all += bytes;
     }
     line("together", all);
-    line("beside: journal", allocated(&journal, &mut HashSet::new())?);
+    line("beside: journal", journal_bytes);
+    println!("  an audit counts all of it again out of the archive: {audited}");
     Ok(())
+}
+
+/// Has everything counted again and compared; what that says, if nothing is missing.
+fn audit(data: &Path) -> Result<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
+    let output = command.args(["audit", "--data-dir"]).arg(data).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "the audit fails: {text}");
+    let said = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|rest| rest.trim().to_owned()).with_context(|| format!("no {name} in {text}"))
+    };
+    let missing = said("windows at least")?;
+    ensure!(missing.starts_with("0 "), "the archive lacks the first groups: {missing}");
+    let (groups, windows) = (said("groups recounted")?, said("windows equal")?);
+    Ok(format!("groups {groups}, {windows} windows equal"))
 }
 
 /// The names of segments that are no spares.

@@ -105,7 +105,7 @@ fn history(options: &Options) -> Vec<Case> {
 fn row(name: &str, cases: &[Case], length: Duration, options: &Options) -> Result<()> {
     let warm_up = length / 4;
     // One checkpoint, soon after the run, unless what is counted takes much memory.
-    let interval = (warm_up + length + Duration::from_secs(1)).as_millis();
+    let interval = (warm_up + length + length / 3).as_millis();
     let config = format!(
         "[checkpoint]\ninterval = \"{interval}ms\"\njournal_bytes = \"1GiB\"\n\
          [idempotency]\nmax_keys = 100000000\n"

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::driver::Load;
-use crate::measure::{Options, Place, median, quantile_ms};
+use crate::measure::{Options, Place, checkpoints, median, quantile_ms};
 use crate::process::DISK;
 use crate::traffic::Traffic;
 
@@ -43,16 +43,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let interval = Duration::from_secs_f64(CONNECTIONS as f64 * 2.0 / full);
 
     let (mut disk, mut calm, mut busy) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut sent, mut checkpoints) = (0.0, 0.0);
+    let (mut sent, mut made) = (0.0, 0.0);
     for _ in 0..rounds {
         disk.push(quantiles(&syncs(length / 4)?));
         let run = to_seldom.paced(length, interval)?;
         sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;
         calm.push(quantiles(&run.latencies));
-        let count = || often.metric("logmill_checkpoint_duration_seconds_count");
-        let before = count()?;
+        let before = checkpoints(&often)?;
         busy.push(quantiles(&to_often.paced(length, interval)?.latencies));
-        checkpoints += count()? - before;
+        made += checkpoints(&often)? - before;
     }
 
     println!(
@@ -69,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     line("  ÷ disk", ratios(calm, disk));
     line("202, a checkpoint every second", busy);
     line("  ÷ no checkpoint", ratios(busy, calm));
-    println!("  checkpoints in those runs: {checkpoints:.0}");
+    println!("  checkpoints in those runs: {made:.0}");
     seldom.stop()?;
     often.stop()
 }

@@ -35,7 +35,7 @@ mod unsynced;
 
 use anyhow::{Context as _, Result, bail};
 
-use measure::Options;
+use measure::{Options, Ticks};
 
 const USAGE: &str = "\
 cargo bench --bench figures -- [OPTIONS] [FIGURE...]
@@ -87,8 +87,10 @@ fn main() -> Result<()> {
         chosen = FIGURES.to_vec();
     }
     for (name, figure) in chosen {
+        let began = Ticks::now()?;
         figure(&options).context(name)?;
-        println!();
+        // Where that is much, times say more of the others than of the server.
+        println!("  (other processes took {:.0} % of the machine meanwhile)\n", began.of_others()?);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::process::{DISK, Served};
@@ -68,10 +68,50 @@ pub(crate) fn settle(served: &Served) -> Result<()> {
     let began = Instant::now();
     loop {
         thread::sleep(STEP);
-        if served.metric("logmill_journal_pending_bytes")? < 1.0 {
+        if served.metric("logmill_journal_pending_bytes")?.is_some_and(|bytes| bytes < 1.0) {
             return Ok(());
         }
         ensure!(began.elapsed() < MOST, "no checkpoint comes");
+    }
+}
+
+/// How many checkpoints a server has made since its start.
+pub(crate) fn checkpoints(served: &Served) -> Result<f64> {
+    // The metric comes with the first.
+    Ok(served.metric("logmill_checkpoint_duration_seconds_count")?.unwrap_or(0.0))
+}
+
+/// CPU time in ticks: of all, while nothing was to do, and of this program with its servers that
+/// have ended.
+pub(crate) struct Ticks {
+    all: u64,
+    idle: u64,
+    own: u64,
+}
+
+impl Ticks {
+    pub(crate) fn now() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let first = stat.lines().next().context("/proc/stat is empty")?;
+        // What guests take stands in `user` already.
+        let ticks = first.split_whitespace().skip(1).take(8).map(str::parse);
+        let ticks: Vec<u64> = ticks.collect::<Result<_, _>>()?;
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let (_, fields) = stat.rsplit_once(") ").context("no name in /proc/self/stat")?;
+        let own = fields.split(' ').skip(11).take(4).map(str::parse::<u64>);
+        Ok(Self {
+            all: ticks.iter().sum(),
+            idle: ticks.iter().skip(3).take(2).sum(),
+            own: own.sum::<Result<_, _>>()?,
+        })
+    }
+
+    /// The share of the machine that others took since then, in percent.
+    pub(crate) fn of_others(&self) -> Result<f64> {
+        let now = Self::now()?;
+        let all = (now.all - self.all) as f64;
+        let ours_or_idle = (now.idle - self.idle + now.own - self.own) as f64;
+        Ok(((all - ours_or_idle) / all * 100.0).max(0.0))
     }
 }
 
@@ -110,7 +150,7 @@ pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

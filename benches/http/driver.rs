@@ -61,7 +61,8 @@ impl<'t> Load<'t> {
             load,
             address,
             stream: None,
-            random: Random(number as u64),
+            // Another load of the same bodies is for other customers.
+            random: Random(((load as u64) << 32) | number as u64),
             batch: number,
             step: connections,
         };

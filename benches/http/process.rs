@@ -110,12 +110,12 @@ impl Served {
         Ok(kib.trim().parse::<u64>()? * 1024)
     }
 
-    /// What `/metrics` says of a name without labels.
-    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+    /// What `/metrics` says of a name without labels; some come with their first value.
+    pub(crate) fn metric(&self, name: &str) -> Result<Option<f64>> {
         let url = format!("http://{}/metrics", self.address);
         let text = ureq::get(&url).call()?.body_mut().read_to_string()?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.with_context(|| format!("no {name}"))?.parse().context("not a number")
+        value.map(|value| value.parse().context("not a number")).transpose()
     }
 
     /// Kills it.
