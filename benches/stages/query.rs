@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 use logmill::ids::CustomerId;
-use logmill::query::{Busy, Source, TopBy, top, windows};
-use logmill::store::Store;
+use logmill::query::{Busy, Source, series, top, windows};
+use logmill::store::{Dimension, Store};
 use logmill::window::{Minute, Span, WindowSize};
 use logmill::worker::Overlay;
 
@@ -52,15 +52,19 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(1));
     for (name, customer) in [("busy", &busy[0]), ("quiet", &quiet[0])] {
         let tops = [
-            ("paths of 24 ragged hours", TopBy::Path, span(FROM, DAY)),
-            ("agents of 24 ragged hours", TopBy::UserAgent, span(FROM, DAY)),
-            ("paths of a ragged hour", TopBy::Path, span(FROM + 600, 60)),
+            ("paths of 24 ragged hours", Dimension::Path, span(FROM, DAY)),
+            ("agents of 24 ragged hours", Dimension::Agent, span(FROM, DAY)),
+            ("paths of a ragged hour", Dimension::Path, span(FROM + 600, 60)),
         ];
         for (what, by, span) in tops {
             group.bench_function(BenchmarkId::new(format!("top {what}"), name), |bencher| {
                 bencher.iter(|| top(&*books, customer, span, by, ROWS).expect("an answer"));
             });
         }
+        group.bench_function(BenchmarkId::new("series of 1,440 minutes", name), |bencher| {
+            let (size, span) = (WindowSize::Minute, span(FROM, DAY));
+            bencher.iter(|| series(&*books, customer, size, span).expect("an answer"));
+        });
         let pages = [
             ("60 minutes", WindowSize::Minute, span(FROM + 600, 60)),
             ("12 hours", WindowSize::Hour, span(START + 60, 12 * 60)),
