@@ -56,7 +56,7 @@ mutants *name:
 bench *flags:
     cargo bench --locked --bench http -- "$@"
 
-# Latency, growth, memory, disk, safety and recovery; `just figures --help` says what to choose
+# Latency, queries, growth, memory, disk, safety and recovery; `just figures --help` says what to choose
 figures *flags:
     cargo bench --locked --bench figures -- "$@"
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::claim::{Claim, ClaimStore, ClaimSync, KeyRetention, Receipt, Swept, Verdict};
+use crate::claim::{
+    Claim, ClaimStore, ClaimSync, KeyRetention, MadePage, PageOrder, Receipt, Swept, Verdict,
+};
 use crate::clock::Now;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, DiskResult};
 use crate::ids::{AcceptTime, ContentDigest, CustomerId, Group, IdempotencyKey, RequestId};
 use crate::insight::Summary;
 use crate::journal::{Journal, Record, Rules, Sealed};
@@ -185,6 +187,19 @@ impl Sequencer {
     /// If the disk fails; the process must end.
     pub fn sweep(&mut self, uptime: Duration) -> Result<Swept, DiskError> {
         self.claims.sweep(self.retention, uptime)
+    }
+
+    /// A claim page that is worth making ahead, see [`ClaimStore::page_order`].
+    pub fn page_order(&mut self, uptime: Duration) -> Option<PageOrder> {
+        self.claims.page_order(uptime)
+    }
+
+    /// Takes what became of the order.
+    ///
+    /// # Errors
+    /// As for [`ClaimStore::page_made`].
+    pub fn page_made(&mut self, made: DiskResult<MadePage>) -> DiskResult<()> {
+        self.claims.page_made(made)
     }
 
     /// How many keys are held.

@@ -36,6 +36,7 @@
 //!   goes after the removal of its names is durable. A name that comes back leads to a page that
 //!   still says what it said.
 
+mod ahead;
 mod check;
 mod copy;
 mod page;
@@ -46,6 +47,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{MadePage, PageOrder};
 pub use copy::copy;
 #[cfg(any(test, fuzzing))]
 pub use page::fuzz::fuzz_page;

@@ -49,8 +49,10 @@ pub struct ClaimStore {
     uptime_before: Duration,
     pub(super) current: Option<OpenPage>,
     /// Made ahead, for when the current page is full.
-    reserved: Option<OpenPage>,
-    next_page: u64,
+    pub(super) reserved: Option<OpenPage>,
+    /// Somebody makes a page.
+    pub(super) is_ordered: bool,
+    pub(super) next_page: u64,
     /// Oldest first.
     pub(super) closed: VecDeque<ClosedPage>,
     /// Pages whose headers are damaged: what was claimed there cannot be judged.
@@ -153,6 +155,7 @@ impl ClaimStore {
             uptime_before,
             current: None,
             reserved: None,
+            is_ordered: false,
             next_page: 0,
             closed: closed.into(),
             damaged,
@@ -180,7 +183,7 @@ impl ClaimStore {
             self.closed.push_back(ClosedPage { header: old.header });
         }
         if self.reserved.is_none() && !self.current.as_ref().is_some_and(fits) {
-            self.reserved = Some(self.make_page(total)?);
+            self.reserved = Some(self.make_page(uptime)?);
         }
         Ok(())
     }
@@ -328,18 +331,22 @@ impl ClaimStore {
         if self.current.is_none() {
             self.current = Some(match self.reserved.take() {
                 Some(page) => page,
-                None => self.make_page(total)?,
+                None => self.make_page(uptime)?,
             });
         }
         Ok(self.current.as_mut().expect("made just now"))
     }
 
-    fn make_page(&mut self, total_uptime: Duration) -> DiskResult<OpenPage> {
+    fn make_page(&mut self, uptime: Duration) -> DiskResult<OpenPage> {
+        let header = self.next_header(uptime);
+        OpenPage::create(self.disk.as_ref(), &self.layout, header)
+    }
+
+    /// What the next page says of itself; its number is used from here on.
+    pub(super) fn next_header(&mut self, uptime: Duration) -> PageHeader {
         let id = PageId { incarnation: self.incarnation, number: self.next_page };
-        let header = PageHeader { id, created_uptime_ms: millis(total_uptime) };
-        let page = OpenPage::create(self.disk.as_ref(), &self.layout, header)?;
         self.next_page += 1;
-        Ok(page)
+        PageHeader { id, created_uptime_ms: millis(self.total_uptime(uptime)) }
     }
 
     pub(super) fn close_page(&mut self) {

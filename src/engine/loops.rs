@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use super::EngineSettings;
 use super::threads::spawn;
 use crate::checkpoint::Checkpointer;
-use crate::claim::Swept;
+use crate::claim::{MadePage, PageOrder, Swept};
 use crate::clock::{Clock, Now};
 use crate::disk::{DiskResult, LockGuard};
 use crate::error::EngineError;
@@ -96,6 +96,7 @@ pub(super) struct SequencerLoop {
     pub(super) sequencer: Sequencer,
     pub(super) inbox: Receiver<SequencerMessage>,
     pub(super) workers: Vec<Sender<WorkerMessage>>,
+    pub(super) pages: PageMaker,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: Arc<Status>,
 }
@@ -121,6 +122,12 @@ impl SequencerLoop {
                 tracing::warn!("more keys than idempotency.max_keys: the oldest are forgotten");
             }
             metrics::keys(self.sequencer.keys_held());
+            if let Ok(made) = self.pages.made.try_recv() {
+                self.sequencer.page_made(made)?;
+            }
+            if let Some(order) = self.sequencer.page_order(uptime) {
+                self.pages.orders.send(order).map_err(|_| gone("logmill-pages"))?;
+            }
         }
     }
 
@@ -289,6 +296,29 @@ impl CheckpointLoop {
         );
         Ok(reclaimed)
     }
+}
+
+/// Whoever makes claim pages ahead: one order at a time, so neither side ever waits.
+pub(super) struct PageMaker {
+    orders: Sender<PageOrder>,
+    made: Receiver<DiskResult<MadePage>>,
+}
+
+/// Starts the thread that makes claim pages; it ends when nobody can order any more.
+pub(super) fn start_page_maker(
+    status: &Arc<Status>,
+    lock: &Arc<dyn LockGuard>,
+) -> Result<PageMaker, EngineError> {
+    let (orders, inbox) = bounded::<PageOrder>(1);
+    let (deliver, made) = bounded(1);
+    spawn("logmill-pages".to_owned(), status, lock, move || {
+        for order in inbox {
+            // If nobody takes it, it is removed at the next start.
+            deliver.send(order.make()).ok();
+        }
+        Ok(())
+    })?;
+    Ok(PageMaker { orders, made })
 }
 
 /// Where segments come from, and where they go back to.

@@ -91,6 +91,7 @@ impl Engine {
             sequencer,
             inbox,
             workers: worker_queues.clone(),
+            pages: loops::start_page_maker(&status, &lock)?,
             clock: Arc::clone(&clock),
             status: Arc::clone(&status),
         };

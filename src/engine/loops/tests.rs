@@ -76,6 +76,7 @@ fn start(room: usize) -> Loops {
             sequencer: Sequencer::new(claims, journal, RULES, PARTITIONS, keys, accepted),
             inbox,
             workers: to_workers.clone(),
+            pages: PageMaker { orders: bounded(1).0, made: bounded(1).1 },
             clock: Arc::clone(&clock),
             status: Arc::clone(&status),
         },
