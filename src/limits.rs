@@ -104,8 +104,8 @@ pub const CLAIM_PAGE_NAMES_MAX: u32 = 4_096;
 pub const CLAIM_PAGE_BYTES: u64 = 512 * 1024;
 /// A claim page is closed after this much uptime, so that its oldest key can expire.
 pub const CLAIM_PAGE_AGE_MAX: Duration = Duration::from_secs(60 * 60);
-/// Directories that the names of claims are spread over, a hexadecimal digit each. A checkpoint syncs
-/// each one that has changed, and ext4 takes millions of names in one.
+/// Directories that the names of claims are spread over, a hexadecimal digit each. A checkpoint
+/// syncs each one that has changed, and ext4 takes millions of names in one.
 pub const CLAIM_SHARDS: u8 = 16;
 /// Names that the sequencer sweeps between two groups.
 pub const CLAIM_SWEEP_NAMES_PER_STEP: usize = 32;

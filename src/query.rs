@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use crate::counts::{KeyLimits, TimedCounts, Totals, WindowCounts};
+use crate::counts::{KeyLimits, TimedCounts, WindowCounts};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::{Dimension, Snapshot, Store, StoreError};
+use crate::store::{Dimension, Series, Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::Overlay;
 
@@ -52,15 +52,6 @@ pub enum QueryError {
 pub struct WindowsPage {
     /// In order of time; windows without requests are absent.
     pub windows: Vec<TimedCounts>,
-    /// The first window that is not in this page.
-    pub next: Option<Minute>,
-}
-
-/// The single numbers of some windows, and where the next begin.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct SeriesPage {
-    /// In order of time; windows without requests are absent.
-    pub points: Vec<(Minute, Totals)>,
     /// The first window that is not in this page.
     pub next: Option<Minute>,
 }
@@ -155,15 +146,15 @@ pub fn series(
     customer: &CustomerId,
     size: WindowSize,
     span: Span,
-) -> Result<SeriesPage, QueryError> {
+) -> Result<Series, QueryError> {
     let whole = Span { from: span.from.ceil(size), to: span.to.ceil(size) };
     if whole.is_empty() {
-        return Ok(SeriesPage::default());
+        return Ok(Series::default());
     }
     let view = View::open(source, customer, whole)?;
     let max = limits::SERIES_POINTS_MAX;
-    let (stored, cut) = view.snapshot.series(customer, size, whole, max)?;
-    let mut points: BTreeMap<_, _> = stored.into_iter().collect();
+    let Series { points, next: cut } = view.snapshot.series(customer, size, whole, max)?;
+    let mut points: BTreeMap<_, _> = points.into_iter().collect();
     for (minute, counts) in &view.overlay {
         points.entry(minute.floor(size)).or_default().merge(&counts.totals);
     }
@@ -173,7 +164,7 @@ pub fn series(
     let end = cut.map_or(points.len(), before).min(max);
     let next = points.get(end).map(|(start, _)| *start).into_iter().chain(cut).min();
     points.truncate(end);
-    Ok(SeriesPage { points, next })
+    Ok(Series { points, next })
 }
 
 /// The most frequent paths or agents of a span: whole days and hours from their own rows, the

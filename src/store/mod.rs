@@ -55,7 +55,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
-pub use read::{Page, Snapshot};
+pub use read::{Page, Series, Snapshot};
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
 pub use rows::{Dimension, Parts};

@@ -36,6 +36,15 @@ pub struct Page {
     pub is_cut: bool,
 }
 
+/// The single numbers of some windows, and where the next begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Series {
+    /// In order of time; windows without requests are absent.
+    pub points: Vec<(Minute, Totals)>,
+    /// The first window that is not among them.
+    pub next: Option<Minute>,
+}
+
 impl<'s> Snapshot<'s> {
     pub(super) fn open(store: &'s Store) -> Result<Self, StoreError> {
         store.reading(|database| {
@@ -104,14 +113,14 @@ impl<'s> Snapshot<'s> {
         size: WindowSize,
         span: Span,
         max: usize,
-    ) -> Result<(Vec<(Minute, Totals)>, Option<Minute>), StoreError> {
+    ) -> Result<Series, StoreError> {
         let starts = self.starts(customer, size, span, max + 1)?.starts;
-        let mut series = Vec::with_capacity(starts.len().min(max));
+        let mut points = Vec::with_capacity(starts.len().min(max));
         for start in starts.iter().take(max) {
             let window = self.parts(customer, size, *start, Parts::TOTALS)?;
-            series.push((*start, window.unwrap_or_default().totals));
+            points.push((*start, window.unwrap_or_default().totals));
         }
-        Ok((series, starts.get(max).copied()))
+        Ok(Series { points, next: starts.get(max).copied() })
     }
 
     /// Hands on each path, or agent family, of a window with its count, if there is such a window;
