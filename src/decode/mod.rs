@@ -12,8 +12,7 @@ use serde::Serialize;
 use crate::insight::{Summariser, Summary};
 use crate::user_agent::AgentCache;
 
-/// The format of a body. The number is part of content digests and never
-/// changes its meaning.
+/// The format of a body. The number is part of content digests and never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Format {

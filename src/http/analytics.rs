@@ -40,10 +40,11 @@ pub(super) async fn windows(
         let rules = app.settings.rules;
         let page = query::windows(app.answering()?.as_ref(), &customer, size, span, rules.keys)
             .map_err(|error| failed(app, error))?;
+        let is_final = finality(app, size);
         let windows = page
             .windows
             .iter()
-            .map(|window| WindowJson::new(&customer, size, window, is_final(app, size, window.0)))
+            .map(|window| WindowJson::new(&customer, size, window, is_final(window.0)))
             .collect();
         let next = page.next.map(|start| cursor(size, start));
         Ok(to_json(&WindowsJson { windows, next }))
@@ -63,12 +64,13 @@ pub(super) async fn series(
     answer(&app, move |app| {
         let page = query::series(app.answering()?.as_ref(), &customer, size, span)
             .map_err(|error| failed(app, error))?;
+        let is_final = finality(app, size);
         let point = |(start, totals): &(Minute, Totals)| PointJson {
             window_start: start.to_string(),
             requests: totals.requests,
             late: totals.late,
             revision: totals.revision,
-            r#final: is_final(app, size, *start),
+            r#final: is_final(*start),
         };
         Ok(to_json(&SeriesJson {
             customer_id: customer.as_str(),
@@ -80,9 +82,10 @@ pub(super) async fn series(
     .await
 }
 
-/// Whether all that still comes for a window will be late.
-fn is_final(app: &App, size: WindowSize, start: Minute) -> bool {
-    is_late(Span::of(size, start).to, app.clock.wall(), app.settings.rules.grace)
+/// Whether all that still comes for a window will be late; as of one moment for a whole answer.
+fn finality(app: &App, size: WindowSize) -> impl Fn(Minute) -> bool {
+    let (now, grace) = (app.clock.wall(), app.settings.rules.grace);
+    move |start| is_late(Span::of(size, start).to, now, grace)
 }
 
 /// A customer's most frequent paths or agents within a range.

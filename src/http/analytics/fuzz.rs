@@ -23,6 +23,10 @@ pub fn query_string(text: &[u8]) -> Taken {
 fn windows(text: &str) -> Result<(), Problem> {
     let (size, span) = Parameters::page(Some(text), NOW)?;
     assert!(span.from <= span.to);
+    let parameters = Parameters::parse(Some(text), &["from", "to", "windowSize", "cursor"])?;
+    if parameters.get("cursor").is_some() {
+        assert!(parameters.span(NOW, size)?.contains(span.from), "a page begins within the range");
+    }
     let whole = Span { from: span.from.ceil(size), to: span.to.ceil(size) };
     if !whole.is_empty() {
         let next = parse_cursor(&cursor(size, whole.from), size, whole).map_err(|_| ());

@@ -90,7 +90,7 @@ impl Parameters {
 }
 
 /// The first minute that does not begin before the moment.
-pub(super) fn parse_time(name: &str, text: &str) -> Result<Minute, Problem> {
+fn parse_time(name: &str, text: &str) -> Result<Minute, Problem> {
     let form = "RFC 3339 in the years 1970 to 2199, as 2025-12-28T18:03:00Z (write + as %2B)";
     let refused = || invalid(name, text, form);
     let moment: jiff::Timestamp = text.parse().map_err(|_| refused())?;
