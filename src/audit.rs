@@ -6,7 +6,6 @@
 //! for holding at least what was recounted; all later ones must be equal.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::claim::{Claim, ClaimStore, Receipt};
 use crate::counts::WindowCounts;
@@ -177,7 +176,7 @@ fn compare(
     let recount = Recovery {
         layout: scratch.clone(),
         archive: ArchiveRetention::Off,
-        retention: Retention { minutes: Duration::MAX, hours: Duration::MAX },
+        retention: Retention::FOREVER,
         until: last,
         repair: true,
         ..recovery.clone()

@@ -2,6 +2,7 @@
 
 use crate::ids::Group;
 use crate::limits;
+use crate::responses::Responses;
 use crate::window::Minute;
 
 /// The name that takes what is counted past a window's limit of distinct names.
@@ -131,7 +132,7 @@ impl Counts {
 }
 
 /// The single numbers of a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests received in the window.
     pub requests: u64,
@@ -142,6 +143,8 @@ pub struct Totals {
     /// The first group that counted here; all of the window is in the journal from there on. What
     /// is recounted from an archive that begins later can be judged by it.
     pub first: Option<Group>,
+    /// What entries said of the answers they got.
+    pub responses: Responses,
 }
 
 impl Totals {
@@ -154,6 +157,7 @@ impl Totals {
             (Some(mine), Some(other)) => Some(mine.min(other)),
             (mine, other) => mine.or(other),
         };
+        self.responses.merge(&more.responses);
     }
 }
 
@@ -205,14 +209,19 @@ impl WindowCounts {
         self.totals.requests >= part.totals.requests
             && self.totals.late >= part.totals.late
             && self.totals.revision >= part.totals.revision
+            && self.totals.responses.covers(&part.totals.responses)
             && self.paths.covers(&part.paths)
             && self.agents.covers(&part.agents)
     }
 
-    /// Whether totals equal the sums over paths and over agents (W2).
+    /// Whether totals equal the sums over paths and over agents, and no more requests have a status
+    /// than there are (W2).
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        self.totals.requests == self.paths.total() && self.totals.requests == self.agents.total()
+        let Totals { requests, responses, .. } = &self.totals;
+        *requests == self.paths.total()
+            && *requests == self.agents.total()
+            && *requests >= responses.requests()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use crate::counts::{Counts, KeyLimits, OTHER, TimedCounts, Totals, WindowCounts};
+use crate::dead_letters::PutAside;
 use crate::ids::{CustomerId, Group};
 use crate::insight::{NameCount, Summary};
 use crate::limits::WINDOW_NAMES_BYTES_MAX;
@@ -19,6 +20,8 @@ pub struct Delta {
     /// Distinct (window, name) pairs and windows, to estimate memory.
     pairs: usize,
     windows: usize,
+    dead: Vec<PutAside>,
+    dead_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,7 @@ impl Delta {
             late: if late { requests } else { 0 },
             revision: u64::from(late),
             first: Some(group),
+            responses: partial.responses.clone(),
         });
         let names = &mut self.names;
         self.pairs += delta.paths.add(&partial.paths, summary, names, limits.paths);
@@ -78,12 +82,26 @@ impl Delta {
             + self.pairs * BYTES_PER_PAIR
             + self.windows * BYTES_PER_WINDOW
             + self.customers.len() * BYTES_PER_CUSTOMER
+            + self.dead_bytes
     }
 
-    /// Whether nothing was counted.
+    /// Takes dead letters along.
+    pub fn put_aside(&mut self, dead: Vec<PutAside>) {
+        let bytes = |dead: &PutAside| size_of::<PutAside>() + dead.batch.letters.bytes();
+        self.dead_bytes += dead.iter().map(bytes).sum::<usize>();
+        self.dead.extend(dead);
+    }
+
+    /// The dead letters taken along.
+    #[must_use]
+    pub fn dead(&self) -> &[PutAside] {
+        &self.dead
+    }
+
+    /// Whether nothing was counted or put aside.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.customers.is_empty()
+        self.customers.is_empty() && self.dead.is_empty()
     }
 
     /// One customer's minutes within a span, in order of time.
@@ -119,7 +137,7 @@ impl Delta {
             Counts::from_unsorted(counts.map(|(id, n)| (self.names.get(*id).into(), *n)).collect())
         };
         WindowCounts {
-            totals: delta.totals,
+            totals: delta.totals.clone(),
             paths: named(&delta.paths),
             agents: named(&delta.agents),
         }

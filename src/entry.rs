@@ -1,5 +1,8 @@
 //! One access-log entry and the rules it must meet, whatever format it came in.
 
+use std::fmt;
+
+use crate::counts::OTHER;
 use crate::limits;
 use crate::window::Minute;
 
@@ -8,54 +11,118 @@ use crate::window::Minute;
 pub struct LogEntry<'a> {
     /// The UTC minute in which the request was received.
     pub minute: Minute,
-    /// The method as sent; it is counted in upper case.
-    pub method: &'a str,
+    /// The method as sent; it is counted in upper case. Some formats have none.
+    pub method: Option<&'a str>,
     /// The path, with its query string.
     pub path: &'a str,
     /// The user agent; may be empty.
     pub user_agent: &'a str,
+    /// Status of the answer, where it is said.
+    pub status: Option<u16>,
+    /// Bytes of the answer, where they are said.
+    pub bytes: Option<u64>,
 }
 
-/// What is wrong with one field of an entry.
+/// What an entry says beside its time, as it stands in the body.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The method, if the format has one.
+    pub method: Option<&'a str>,
+    /// The path.
+    pub path: &'a str,
+    /// The user agent.
+    pub user_agent: &'a str,
+    /// The status.
+    pub status: Option<u64>,
+    /// The bytes.
+    pub bytes: Option<u64>,
+    /// Whether all text is known to have no control byte.
+    pub is_clean: bool,
+}
+
+/// A field of an entry; what it is called differs from format to format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// None of them: the entry as a whole.
+    Entry,
+    /// When the request was received.
+    Time,
+    /// Its method.
+    Method,
+    /// Its path.
+    Path,
+    /// Who sent it.
+    UserAgent,
+    /// The answer's status.
+    Status,
+    /// The answer's bytes.
+    Bytes,
+}
+
+/// The names in logmill's own format.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entry => "entry",
+            Self::Time => "receivedAt",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::UserAgent => "userAgent",
+            Self::Status => "status",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
+/// What is wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name as in the documentation of the format.
-    pub field: &'static str,
+    /// The field that it is wrong with.
+    pub field: Field,
     /// What is wrong with it.
     pub reason: String,
 }
 
 impl FieldError {
     /// Says what is wrong with which field.
-    pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
+    pub fn new(field: Field, reason: impl Into<String>) -> Self {
         Self { field, reason: reason.into() }
     }
 }
 
 impl<'a> LogEntry<'a> {
-    /// Trims and checks the fields of an entry; whoever has looked at all of a body may know that
-    /// they are clean of control bytes.
+    /// Trims and checks what an entry says.
     ///
     /// # Errors
     /// The first field that breaks a rule.
     #[inline]
-    pub fn new(
-        minute: Minute,
-        method: &'a str,
-        path: &'a str,
-        user_agent: &'a str,
-        is_clean: bool,
-    ) -> Result<Self, FieldError> {
-        let method = check_method(trim(method))?;
-        let (path, user_agent) = (trim(path), trim(user_agent));
+    pub fn new(minute: Minute, said: Said<'a>) -> Result<Self, FieldError> {
+        let method = said.method.map(|method| check_method(trim(method))).transpose()?;
+        let (path, user_agent) = (trim(said.path), trim(said.user_agent));
         if path.is_empty() {
-            return Err(FieldError::new("path", "must not be empty"));
+            return Err(FieldError::new(Field::Path, "must not be empty"));
         }
-        let path = check_text("path", path, limits::PATH_BYTES_MAX, is_clean)?;
+        if method.is_none() && path == OTHER {
+            let reason = "must not be (other): so the paths past a window's limit are called";
+            return Err(FieldError::new(Field::Path, reason));
+        }
+        let path = check_text(Field::Path, path, limits::PATH_BYTES_MAX, said.is_clean)?;
         let max = limits::USER_AGENT_BYTES_MAX;
-        let user_agent = check_text("userAgent", user_agent, max, is_clean)?;
-        Ok(Self { minute, method, path, user_agent })
+        let user_agent = check_text(Field::UserAgent, user_agent, max, said.is_clean)?;
+        let status = said.status.map(check_status).transpose()?;
+        let bytes = said.bytes.map(check_bytes).transpose()?;
+        Ok(Self { minute, method, path, user_agent, status, bytes })
     }
+}
+
+/// Whether a text is a method: a token (RFC 9110, section 5.6.2) that is not too long.
+#[must_use]
+pub fn is_method(text: &str) -> bool {
+    (1..=limits::METHOD_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_token)
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Without white space at both ends; most texts have none.
@@ -66,9 +133,8 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// A method is a token (RFC 9110, section 5.6.2).
 fn check_method(method: &str) -> Result<&str, FieldError> {
-    let error = |reason: String| Err(FieldError::new("method", reason));
+    let error = |reason: String| Err(FieldError::new(Field::Method, reason));
     if method.is_empty() {
         return error("must not be empty".into());
     }
@@ -76,8 +142,7 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
     if method.len() > max {
         return error(format!("has {} bytes, at most {max} are taken", method.len()));
     }
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.bytes().all(token) {
+    if method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.bytes().all(is_token) {
         Ok(method)
     } else {
         error("must be an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only".into())
@@ -86,7 +151,7 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
 
 #[inline]
 fn check_text<'a>(
-    field: &'static str,
+    field: Field,
     text: &'a str,
     max: usize,
     is_clean: bool,
@@ -100,6 +165,17 @@ fn check_text<'a>(
     }
     let byte = text.bytes().find(u8::is_ascii_control).unwrap_or_default();
     Err(FieldError::new(field, format!("holds the control byte 0x{byte:02x}")))
+}
+
+fn check_status(status: u64) -> Result<u16, FieldError> {
+    let known = u16::try_from(status).ok().filter(|status| (100..=999).contains(status));
+    known.ok_or_else(|| FieldError::new(Field::Status, "must be a status, from 100 to 999"))
+}
+
+fn check_bytes(bytes: u64) -> Result<u64, FieldError> {
+    let max = limits::ENTRY_BYTES_MAX;
+    let fits = Some(bytes).filter(|bytes| *bytes <= max);
+    fits.ok_or_else(|| FieldError::new(Field::Bytes, format!("is {bytes}, at most {max} count")))
 }
 
 /// Whether there is an ASCII control byte, eight bytes at a time: in each word that has one, the

@@ -47,6 +47,25 @@ pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// Appends bytes with their number before them.
+pub(crate) fn put_bytes(bytes: &mut Vec<u8>, more: &[u8]) {
+    put_varint(bytes, more.len() as u64);
+    bytes.extend_from_slice(more);
+}
+
+/// Takes bytes off the front that have their number before them.
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_varint(bytes)?).ok()?;
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// Takes text off the front that has its number of bytes before it.
+pub(crate) fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(bytes)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

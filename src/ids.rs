@@ -80,6 +80,31 @@ impl IdempotencyKey {
         Ok(Self(text.into()))
     }
 
+    /// The key of a batch that is known by what it says: equal bodies of one format have the same.
+    ///
+    /// As those below it has a space, so that no sender can give such a key itself.
+    #[must_use]
+    pub fn derived(format: u64, body: &[u8]) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("logmill derived idempotency key v1");
+        hash.update(&format.to_le_bytes()).update(body);
+        Self(format!("derived {}", &hash.finalize().to_hex()[..32]).into())
+    }
+
+    /// A key from 128 random bits, for a batch that nobody can send again.
+    #[must_use]
+    pub fn generated(bits: u128) -> Self {
+        Self(format!("generated {bits:032x}").into())
+    }
+
+    /// The key of an entry that was put aside and is sent again: its batch's key, and its place in
+    /// the batch. However often it is, it counts once.
+    #[must_use]
+    pub fn replayed(batch: &str, index: u32) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("logmill replayed entry key v1");
+        hash.update(batch.as_bytes());
+        Self(format!("replayed {}.{index}", &hash.finalize().to_hex()[..32]).into())
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -176,8 +201,8 @@ pub struct ContentDigest(pub u128);
 impl ContentDigest {
     /// Digests a body together with the number of its format.
     #[must_use]
-    pub fn of(format: u8, body: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_128_with_seed(body, u64::from(format)))
+    pub fn of(format: u64, body: &[u8]) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_128_with_seed(body, format))
     }
 }
 

@@ -8,7 +8,10 @@ mod bytes;
 use hashbrown::HashMap;
 
 use crate::entry::LogEntry;
+use crate::limits;
 use crate::names::{NameId, Names};
+use crate::paths::PathRules;
+use crate::responses::Responses;
 use crate::user_agent::AgentCache;
 use crate::window::Minute;
 
@@ -26,6 +29,8 @@ pub struct PartialInsight {
     pub paths: Vec<NameCount>,
     /// Requests by agent family.
     pub agents: Vec<NameCount>,
+    /// What entries say of the answers they got.
+    pub responses: Responses,
 }
 
 /// A decoded batch: its partial insights and the names they count.
@@ -45,7 +50,9 @@ impl Summary {
     pub fn bytes(&self) -> usize {
         let window = |window: &PartialInsight| {
             let counts = window.paths.len() + window.agents.len();
-            size_of::<PartialInsight>() + counts * size_of::<NameCount>()
+            size_of::<PartialInsight>()
+                + counts * size_of::<NameCount>()
+                + window.responses.heap_bytes()
         };
         self.names.bytes() + self.windows.iter().map(window).sum::<usize>()
     }
@@ -60,6 +67,8 @@ const NAMES_EXPECTED_MAX: usize = 512;
 #[derive(Debug)]
 pub struct Summariser<'a> {
     agents: &'a mut AgentCache,
+    /// What is counted as one path.
+    paths_of: &'a PathRules,
     /// How many names to make room for at first.
     expected: usize,
     entries: u32,
@@ -82,11 +91,12 @@ impl<'a> Summariser<'a> {
     /// An empty summary of a body with so many bytes; agent families come from, and go to, the
     /// cache.
     #[must_use]
-    pub fn new(agents: &'a mut AgentCache, body_bytes: usize) -> Self {
+    pub fn new(agents: &'a mut AgentCache, paths_of: &'a PathRules, body_bytes: usize) -> Self {
         let expected = (body_bytes / ENTRY_BYTES_EXPECTED).min(NAMES_EXPECTED_MAX);
         agents.begin_batch();
         Self {
             agents,
+            paths_of,
             expected,
             entries: 0,
             names: Names::with_capacity(expected),
@@ -109,12 +119,24 @@ impl<'a> Summariser<'a> {
         self.families.0.clear();
     }
 
+    /// Whether there were more minutes than one batch may touch; then not all entries are in it.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.windows.len() > limits::BATCH_WINDOWS_MAX
+    }
+
     /// Counts one entry.
     pub fn add(&mut self, entry: &LogEntry<'_>) {
-        let path = if entry.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-            self.names.intern_joined(&entry.method.to_ascii_uppercase(), entry.path)
-        } else {
-            self.names.intern_joined(entry.method, entry.path)
+        if self.is_overfull() {
+            return;
+        }
+        let path = self.paths_of.apply(entry.path);
+        let path = match entry.method {
+            None => self.names.intern(path),
+            Some(method) if method.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+                self.names.intern_joined(&method.to_ascii_uppercase(), path)
+            }
+            Some(method) => self.names.intern_joined(method, path),
         };
         let family = self.agents.id(entry.user_agent, &mut self.names);
         let at = self.window(entry.minute);
@@ -122,6 +144,7 @@ impl<'a> Summariser<'a> {
         window.requests += 1;
         self.paths.count(path, at, &mut window.paths);
         self.families.count(family, at, &mut window.agents);
+        window.responses.add(entry.status, entry.bytes);
         self.entries += 1;
     }
 
@@ -148,6 +171,7 @@ impl<'a> Summariser<'a> {
                     requests: 0,
                     paths: Vec::with_capacity(room),
                     agents: Vec::new(),
+                    responses: Responses::default(),
                 });
                 self.windows.len() - 1
             });

@@ -22,8 +22,24 @@ pub const METHOD_BYTES_MAX: usize = 32;
 pub const PATH_BYTES_MAX: usize = 2_048;
 /// Longest user agent, in bytes; a longer one is an invalid entry.
 pub const USER_AGENT_BYTES_MAX: usize = 1_024;
+/// Most bytes that the answer to one request may have had; an entry that says more is invalid.
+pub const ENTRY_BYTES_MAX: u64 = 1 << 50;
 /// Invalid entries listed in one answer; the rest are counted only.
 pub const ENTRY_ERRORS_LISTED_MAX: usize = 20;
+/// Invalid entries of one batch that are put aside; a batch with more is refused.
+pub const BATCH_DEAD_LETTERS_MAX: usize = 1_000;
+/// Characters that are kept of what is wrong with an entry that is put aside; the rest is cut.
+pub const REASON_CHARS_MAX: usize = 300;
+/// Longest header line of a CSV body, in bytes; a longer one answers 400.
+pub const CSV_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Places in which a format may look for its fields.
+pub const FORMAT_SOURCES_MAX: usize = 24;
+/// Formats that a configuration can add.
+pub const FORMATS_MAX: usize = 64;
+/// Templates of paths that a configuration can hold.
+pub const PATH_TEMPLATES_MAX: usize = 1_000;
+/// Longest template of a path, in bytes.
+pub const PATH_TEMPLATE_BYTES_MAX: usize = 512;
 /// Bytes of the names in one window, by path and by agent; past it new names count as those past
 /// `limits.paths_per_window` do. A window is merged whole, so this bounds what a checkpoint takes.
 pub const WINDOW_NAMES_BYTES_MAX: usize = 32 << 20;
@@ -79,6 +95,11 @@ pub const LISTEN_BACKLOG: u32 = 4_096;
 /// Largest request head; a longer one answers 431.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes that the journal keeps of one batch; a body that comes to more, which takes bytes that are
+/// no text or entries that say next to nothing, answers 413.
+pub const RECORD_BYTES_MAX: u64 = BODY_BYTES_MAX + 4 * MIB;
+/// Minutes that one batch may touch; a batch of more answers 413.
+pub const BATCH_WINDOWS_MAX: usize = 65_536;
 /// Batches that one group, and so one sync, covers.
 pub const GROUP_BATCHES_MAX: usize = 1_024;
 /// Bytes of bodies that one group covers, unless a single batch is larger.
@@ -168,6 +189,8 @@ pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
 /// Bytes of a server's answer that an import reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
+/// Dead letters that are read, or removed, at once for an operator.
+pub const LETTERS_PER_READ: usize = 256;
 /// Longest request on the control socket; a longer one is refused.
 pub const CONTROL_LINE_BYTES_MAX: u64 = 16 * KIB;
 /// How long a request on the control socket may take to arrive.
@@ -194,7 +217,7 @@ pub const TIB: u64 = 1024 * GIB;
 
 // How the bounds relate; a change that breaks one of these does not compile.
 const _: () = assert!(
-    GROUP_BYTES_MAX + BODY_BYTES_MAX + MIB <= SEGMENT_BYTES - 2 * FRAME_ALIGN_BYTES,
+    GROUP_BYTES_MAX + RECORD_BYTES_MAX + MIB <= SEGMENT_BYTES - 2 * FRAME_ALIGN_BYTES,
     "a group that is all but full, one more batch of the largest size, and all ids fit a segment"
 );
 const _: () = assert!(

@@ -34,6 +34,9 @@ fn main() -> ExitCode {
             Ok(cli::serve::run(&effective, repair, &mut out))
         }
         (Command::Backup(args), Ok(effective)) => Ok(cli::backup::run(&args, &effective, &mut out)),
+        (Command::DeadLetters(command), Ok(effective)) => {
+            Ok(cli::dead_letters::run(&command, &effective, &mut out))
+        }
         (Command::Audit(args), Ok(effective)) => Ok(cli::audit::run(&args, &effective, &mut out)),
         (Command::Rebuild(args), Ok(effective)) => {
             Ok(cli::rebuild::run(&args, &effective, &mut out))

@@ -13,6 +13,7 @@ use crossbeam_channel::unbounded;
 use crate::checkpoint::Checkpointer;
 use crate::claim::{Claim, ClaimStore, Lives, probe};
 use crate::clock::{Clock, Now};
+use crate::dead_letters::{DeadBatch, DeadLetters};
 use crate::disk::{Disk, Layout, LockGuard, PageId, read_all};
 use crate::entropy::Entropy;
 use crate::error::EngineError;
@@ -29,7 +30,7 @@ use crate::store::{Retention, Store};
 use crate::worker::{AcceptedBatch, PartitionWorker, WorkerMessage};
 
 /// The number of the layout that this program writes.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// What recovery works with.
 #[derive(Clone)]
@@ -347,7 +348,9 @@ impl Replay<'_> {
         let batch = |record: &Record<'_>| {
             let customer = CustomerId::new(record.customer).map_err(|error| error.to_string())?;
             let summary = Summary::from_bytes(record.summary).ok_or("a summary does not add up")?;
-            Ok(AcceptedBatch { customer, summary, permit: Box::new(()) })
+            let dead = DeadLetters::from_bytes(record.dead).ok_or("dead letters make no sense")?;
+            let dead = DeadBatch::of(&customer, record.key, record.request_id, dead);
+            Ok(AcceptedBatch { customer, summary, dead, permit: Box::new(()) })
         };
         records.iter().map(batch).collect()
     }

@@ -13,11 +13,13 @@ use crate::claim::{
     Claim, ClaimStore, ClaimSync, KeyRetention, MadePage, PageOrder, Receipt, Swept, Verdict,
 };
 use crate::clock::Now;
+use crate::dead_letters::{DeadBatch, DeadLetters, PutAside};
 use crate::disk::{DiskError, DiskResult};
 use crate::ids::{AcceptTime, ContentDigest, CustomerId, Group, IdempotencyKey, RequestId};
 use crate::insight::Summary;
 use crate::journal::{Journal, Record, Rules, Sealed};
 use crate::partition::{PartitionId, partition_of};
+use crate::window::Minute;
 use crate::worker::{AcceptedBatch, Apply};
 
 /// A batch that is decoded and summed up, and waits to be sequenced.
@@ -34,6 +36,10 @@ pub struct Submission {
     pub summary: Summary,
     /// The same as the journal keeps it.
     pub record: Vec<u8>,
+    /// What was put aside of it.
+    pub dead: DeadLetters,
+    /// The same as the journal keeps it.
+    pub dead_record: Vec<u8>,
     /// Given back when the workers have applied the batch.
     pub permit: Box<dyn Send + Sync>,
     /// Where the answer goes. A sender that is gone does not stop its batch.
@@ -242,9 +248,11 @@ impl Sequencer {
                 Verdict::Conflict => Outcome::Conflict,
                 Verdict::Unreadable => Outcome::Unreadable,
             };
-            let Submission { customer, summary, permit, reply, .. } = submission;
+            let Submission { customer, key, request_id, summary, dead, permit, reply, .. } =
+                submission;
             if *verdict == Verdict::Won {
-                batches.push(AcceptedBatch { customer, summary, permit });
+                let dead = DeadBatch::of(&customer, key.as_str(), request_id.as_str(), dead);
+                batches.push(AcceptedBatch { customer, summary, dead, permit });
             }
             sequenced.answers.push((reply, outcome));
         }
@@ -262,19 +270,25 @@ pub fn dispatch(
     rules: Rules,
     partitions: u16,
 ) -> Vec<(PartitionId, Apply)> {
-    let mut by_partition: Vec<Vec<_>> = (0..partitions).map(|_| Vec::new()).collect();
-    for batch in batches {
+    let apply = |_| Apply { group, accepted, rules, items: Vec::new(), dead: Vec::new() };
+    let mut by_partition: Vec<_> = (0..partitions).map(apply).collect();
+    for (place, batch) in (0..).zip(batches) {
         let batch = Arc::new(batch);
         for (window, partial) in batch.summary.windows.iter().enumerate() {
             let owner = partition_of(&batch.customer, partial.minute, partitions);
-            by_partition[usize::from(owner.0)].push((Arc::clone(&batch), window));
+            by_partition[usize::from(owner.0)].items.push((Arc::clone(&batch), window));
+        }
+        if let Some(dead) = &batch.dead {
+            // Any partition would do, as long as it is one.
+            let owner = partition_of(&batch.customer, Minute(0), partitions);
+            let dead = PutAside { group, accepted, place, batch: Arc::clone(dead) };
+            by_partition[usize::from(owner.0)].dead.push(dead);
         }
     }
     (0..)
         .map(PartitionId)
         .zip(by_partition)
-        .filter(|(_, items)| !items.is_empty())
-        .map(|(partition, items)| (partition, Apply { group, accepted, rules, items }))
+        .filter(|(_, apply)| !apply.items.is_empty() || !apply.dead.is_empty())
         .collect()
 }
 
@@ -292,6 +306,7 @@ fn record_of(submission: &Submission) -> Record<'_> {
         key: submission.key.as_str(),
         request_id: submission.request_id.as_str(),
         summary: &submission.record,
+        dead: &submission.dead_record,
     }
 }
 

@@ -10,20 +10,21 @@ use tokio::task::JoinHandle;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::claim::KeyRetention;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
-use crate::control::Controller;
+use crate::config::{self, Config};
+use crate::control::{Controller, Decoding};
 use crate::counts::KeyLimits;
 use crate::disk::{Disk, Layout, RealDisk};
 use crate::engine::{Engine, EngineSettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
-use crate::http::{self, App, AppSettings, Decoders, ServerSettings};
+use crate::http::{self, App, AppSettings, Decoders, Defaults, ServerSettings};
 use crate::ids::Group;
 use crate::journal::Rules;
 use crate::limits;
+use crate::paths::PathRules;
 use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
-use crate::store::Retention;
+use crate::store::{LetterRetention, Retention};
 use crate::telemetry::metrics;
 
 /// How often free space is looked at and the metrics' samples are folded.
@@ -113,7 +114,9 @@ async fn control(starting: JoinHandle<()>, app: &App, recovery: &Recovery) {
     }
     if let Some(engine) = app.engine.get() {
         let (disk, layout) = (Arc::clone(&recovery.disk), recovery.layout.clone());
-        let controller = Controller { engine: Arc::clone(engine), disk, layout };
+        let decoding =
+            Arc::new(Decoding { formats: app.formats.clone(), paths: Arc::clone(&app.paths) });
+        let controller = Controller { engine: Arc::clone(engine), disk, layout, decoding };
         if let Err(error) = controller.serve().await {
             tracing::warn!(%error, source = %error.source, "no control socket: no backup while running");
         }
@@ -176,7 +179,13 @@ fn rules(config: &Config) -> Rules {
             paths: to_usize(config.limits.paths_per_window.into()),
             agents: to_usize(config.limits.agents_per_window.into()),
         },
+        paths: path_rules(config).id(),
     }
+}
+
+/// Those of a configuration that was validated.
+fn path_rules(config: &Config) -> PathRules {
+    config.paths.rules().unwrap_or_default()
 }
 
 /// How a data directory is recovered under a configuration.
@@ -197,13 +206,26 @@ pub fn recovery(
         status: Arc::clone(status),
         partitions,
         rules: rules(config),
-        retention: Retention { minutes: config.retention.minutes, hours: config.retention.hours },
+        retention: retention(config),
         checkpoint_memory_bytes: to_usize(config.checkpoint.memory_bytes.bytes()),
         segment_bytes: limits::SEGMENT_BYTES,
         archive: config.archive.retention,
         store_cache_bytes: to_usize(config.store.cache_bytes.bytes()),
         until: Group(u64::MAX),
         repair,
+    }
+}
+
+fn retention(config: &Config) -> Retention {
+    let letters = &config.dead_letters;
+    Retention {
+        minutes: config.retention.minutes,
+        hours: config.retention.hours,
+        letters: LetterRetention {
+            age: letters.retention,
+            customer_bytes: letters.customer_bytes.bytes(),
+            bytes: letters.bytes.bytes(),
+        },
     }
 }
 
@@ -234,10 +256,16 @@ fn app(config: &Config, recovery: &Recovery) -> App {
         metrics: metrics::install().clone(),
         queries: http::query_turns(),
         decoders: Decoders::new(cores),
+        formats: config::formats(&config.formats),
+        paths: Arc::new(path_rules(config)),
         settings: AppSettings {
             body_bytes: config.limits.body_bytes.bytes(),
             body_timeout: config.http.body_timeout,
             on_duplicate: config.idempotency.on_duplicate,
+            senders: Defaults {
+                missing_key: config.idempotency.missing_key,
+                on_invalid: config.entries.on_invalid,
+            },
             rules: rules(config),
         },
     }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Now};
 use crate::counts::KeyLimits;
+use crate::dead_letters::DeadLetters;
 use crate::decode::{self, Format};
 use crate::disk::{
     Disk, DiskError, DiskFile, DiskResult, Layout, LinkOutcome, LockGuard, RealDisk,
@@ -25,8 +26,8 @@ use crate::user_agent::AgentCache;
 use crate::window::Minute;
 
 /// Grace of a minute, and more names than any test counts.
-pub(crate) const RULES: Rules =
-    Rules { grace: Duration::from_secs(60), keys: KeyLimits { paths: 1_000, agents: 1_000 } };
+pub(crate) const RULES: Rules = Rules { grace: Duration::from_secs(60), keys: KEYS, paths: 0 };
+const KEYS: KeyLimits = KeyLimits { paths: 1_000, agents: 1_000 };
 
 /// A data directory of its own for one test; removed with it.
 pub(crate) struct DataDir {
@@ -358,7 +359,8 @@ pub(crate) fn batch(entries: &[(u32, &str)]) -> String {
 }
 
 pub(crate) fn summary(body: &str) -> Summary {
-    decode::summarise(Format::Json, body.as_bytes(), &mut AgentCache::new()).expect("a valid batch")
+    decode::summarise(&Format::default(), body.as_bytes(), &mut AgentCache::new())
+        .expect("a valid batch")
 }
 
 /// A batch on its way to the sequencer, and where its answer would arrive.
@@ -372,10 +374,12 @@ pub(crate) fn submission(
     let submission = Submission {
         customer: customer(of),
         key: IdempotencyKey::new(key).expect("a valid key"),
-        digest: ContentDigest::of(Format::Json.number(), body.as_bytes()),
+        digest: ContentDigest::of(Format::default().id(), body.as_bytes()),
         request_id: RequestId::from_random(1),
         record: summary.to_bytes(),
         summary,
+        dead: DeadLetters::default(),
+        dead_record: Vec::new(),
         permit: Box::new(()),
         reply,
     };

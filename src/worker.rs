@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::counts::TimedCounts;
+use crate::dead_letters::{DeadBatch, PutAside};
 use crate::delta::Delta;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::insight::Summary;
@@ -21,6 +22,8 @@ pub struct AcceptedBatch {
     pub customer: CustomerId,
     /// What it adds.
     pub summary: Summary,
+    /// What was put aside of it.
+    pub dead: Option<Arc<DeadBatch>>,
     /// Given back when the last worker has applied the batch.
     pub permit: Box<dyn Send + Sync>,
 }
@@ -42,6 +45,8 @@ pub struct Apply {
     pub rules: Rules,
     /// Batches, each with the place of one of its partial insights.
     pub items: Vec<(Arc<AcceptedBatch>, usize)>,
+    /// What was put aside.
+    pub dead: Vec<PutAside>,
 }
 
 /// A delta at exactly one cut, for the checkpoint of its epoch.
@@ -119,7 +124,7 @@ impl PartitionWorker {
     /// If barriers overlap: at most one checkpoint is in flight.
     pub fn step(&mut self, message: WorkerMessage) -> Applied {
         match message {
-            WorkerMessage::Apply(apply) => return self.apply(&apply),
+            WorkerMessage::Apply(apply) => return self.apply(apply),
             WorkerMessage::Barrier(epoch, reply) => self.hand_over(epoch, &reply),
             WorkerMessage::Committed(epoch) => {
                 self.frozen.take_if(|(frozen, _)| *frozen <= epoch);
@@ -139,8 +144,9 @@ impl PartitionWorker {
         self.current.bytes() + self.frozen.as_ref().map_or(0, |(_, delta)| delta.bytes())
     }
 
-    fn apply(&mut self, apply: &Apply) -> Applied {
+    fn apply(&mut self, apply: Apply) -> Applied {
         let mut applied = Applied::default();
+        self.current.put_aside(apply.dead);
         for (batch, window) in &apply.items {
             let partial = &batch.summary.windows[*window];
             let end = Span::of(WindowSize::Minute, partial.minute).to;

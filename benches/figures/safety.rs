@@ -109,12 +109,12 @@ fn batches(traffic: &Traffic, count: usize) -> Result<Vec<Batch>> {
     let (mut agents, mut random) = (AgentCache::new(), Random(1));
     let batch = |number| {
         let body = traffic.body(number);
-        let summary = summarise(Format::Json, body, &mut agents)?;
+        let summary = summarise(&Format::default(), body, &mut agents)?;
         Ok(Batch {
             customer: traffic.customer(&mut random),
             key: format!("0-{number}"),
             request_id: RequestId::from_random(SystemEntropy.bits128()),
-            digest: ContentDigest::of(Format::Json.number(), body),
+            digest: ContentDigest::of(Format::default().id(), body),
             receipt: receipt(&summary),
             record: summary.to_bytes(),
         })
@@ -164,7 +164,7 @@ fn alone(batches: &[Batch]) -> Result<[Cost; STEPS.len() + 1]> {
 /// Writes all groups into one segment; what that costs, and its bytes.
 fn journal(disk: &Arc<dyn Disk>, layout: &Layout, batches: &[Batch]) -> Result<(Cost, u64)> {
     let keys = KeyLimits { paths: 100_000, agents: 10_000 };
-    let rules = Rules { grace: Duration::from_secs(60), keys };
+    let rules = Rules { grace: Duration::from_secs(60), keys, paths: 0 };
     let entropy = Arc::new(SystemEntropy);
     let mut keeper =
         SegmentKeeper::open(Arc::clone(disk), layout.clone(), entropy, rules, SEGMENT_BYTES)?;
@@ -214,6 +214,7 @@ impl Batch {
             key: &self.key,
             request_id: self.request_id.as_str(),
             summary: &self.record,
+            dead: b"",
         }
     }
 }

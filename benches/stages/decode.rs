@@ -22,8 +22,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             traffic.body(number)
         };
         group.bench_function(BenchmarkId::new("logmill", entries), |bencher| {
-            bencher
-                .iter(|| black_box(summarise(Format::Json, next(), &mut agents).expect("valid")));
+            bencher.iter(|| {
+                black_box(summarise(&Format::default(), next(), &mut agents).expect("valid"))
+            });
         });
         group.bench_function(BenchmarkId::new("plain", entries), |bencher| {
             bencher.iter(|| {

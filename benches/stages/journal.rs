@@ -67,6 +67,7 @@ fn append(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, summaries: 
         key: &key,
         request_id: &key,
         summary,
+        dead: b"",
     };
     let records: Vec<_> = summaries.iter().map(|summary| record(summary)).collect();
     let bytes = records.iter().map(Journal::record_bytes).sum();

@@ -19,7 +19,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let traffic = Traffic::new(entries, 20);
         let mut agents = AgentCache::new();
         let summaries: Vec<Summary> = (0..BATCHES)
-            .map(|n| summarise(Format::Json, traffic.body(n), &mut agents).expect("valid"))
+            .map(|n| summarise(&Format::default(), traffic.body(n), &mut agents).expect("valid"))
             .collect();
         let customer = CustomerId::new("cus-1").expect("valid");
         group.throughput(Throughput::Elements((BATCHES * entries) as u64));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use logmill::claim::KeyRetention;
 use logmill::clock::{Clock, Now};
+use logmill::dead_letters::DeadLetters;
 use logmill::entropy::SystemEntropy;
 use logmill::ids::{AcceptTime, ContentDigest, CustomerId, Group, IdempotencyKey, RequestId};
 use logmill::insight::Summary;
@@ -121,6 +122,8 @@ fn submission(customer: &str, number: u128, summary: &Summary) -> Submission {
         request_id: RequestId::from_random(number),
         record: summary.to_bytes(),
         summary: summary.clone(),
+        dead: DeadLetters::default(),
+        dead_record: Vec::new(),
         permit: Box::new(()),
         reply: oneshot::channel().0,
     }

@@ -16,6 +16,7 @@ use logmill::insight::{PartialInsight, Summary};
 use logmill::journal::Rules;
 use logmill::names::Names;
 use logmill::partition::partition_of;
+use logmill::responses::Responses;
 use logmill::store::{Checkpoint, CheckpointStats, Position, Retention, Store};
 use logmill::user_agent::AgentCache;
 use logmill::window::Minute;
@@ -25,10 +26,10 @@ use crate::traffic::{Traffic, path_name};
 
 /// The limits of the default configuration.
 const KEYS: KeyLimits = KeyLimits { paths: 100_000, agents: 10_000 };
-pub(crate) const RULES: Rules = Rules { grace: Duration::from_secs(60), keys: KEYS };
+pub(crate) const RULES: Rules = Rules { grace: Duration::from_secs(60), keys: KEYS, paths: 0 };
 pub(crate) const STORE_CACHE_BYTES: usize = 64 << 20;
 /// Nothing expires: how much would depends on the day.
-pub(crate) const FOREVER: Retention = Retention { minutes: Duration::MAX, hours: Duration::MAX };
+pub(crate) const FOREVER: Retention = Retention::FOREVER;
 pub(crate) const PARTITIONS: u16 = 4;
 /// 2026-03-01T12:00Z, the first minute of the traffic.
 pub(crate) const START: u32 = 20_513 * 1_440 + 720;
@@ -68,7 +69,8 @@ pub(crate) fn customers(count: usize) -> Vec<CustomerId> {
 
 pub(crate) fn summaries(traffic: &Traffic, count: usize) -> Vec<Summary> {
     let mut agents = AgentCache::new();
-    let mut summary = |n| summarise(Format::Json, traffic.body(n), &mut agents).expect("valid");
+    let mut summary =
+        |n| summarise(&Format::default(), traffic.body(n), &mut agents).expect("valid");
     (0..count).map(&mut summary).collect()
 }
 
@@ -93,6 +95,7 @@ pub(crate) fn deltas(
             .map(|n| (names.intern(&format!("GET {}", path_name(n))), 1))
             .collect(),
         agents: families.clone(),
+        responses: Responses::default(),
     };
     let windows: Vec<_> = minutes.map(&mut partial).collect();
     let entries = windows.iter().map(|window| window.requests).sum();

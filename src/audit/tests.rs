@@ -1,6 +1,7 @@
 //! Backup, audit and rebuild against a running engine, and against what may be wrong on a disk.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use super::*;
 use crate::backup::{Backup, BackupError};
@@ -46,7 +47,7 @@ impl Place {
             status: Arc::new(Status::new(2, ceilings)),
             partitions: 2,
             rules: RULES,
-            retention: Retention { minutes: FOREVER, hours: FOREVER },
+            retention: Retention::FOREVER,
             checkpoint_memory_bytes: usize::MAX,
             archive: self.archive,
             segment_bytes: limits::SEGMENT_BYTES,

@@ -10,7 +10,7 @@ use super::progress::{self, Progress};
 use super::{CopyArgs, Exit};
 use crate::backup::Backup;
 use crate::config::Effective;
-use crate::control::{self, AskError};
+use crate::control::{self, AskError, Reply, Request};
 use crate::disk::Layout;
 use crate::error::EngineError;
 use crate::store::Store;
@@ -32,8 +32,13 @@ pub fn run(args: &CopyArgs, effective: &Effective, out: &mut impl Write) -> Exit
 fn copy(args: &CopyArgs, effective: &Effective, progress: &Progress) -> anyhow::Result<()> {
     let to = std::path::absolute(&args.to).context("cannot tell where the copy goes")?;
     let layout = Layout::new(&effective.config.server.data_dir);
-    match control::ask_for_backup(&layout, &to, |stage, done, all| progress.tell(stage, done, all))
-    {
+    let told = |reply| {
+        if let Reply::Progress { stage, done, all } = reply {
+            progress.tell(&stage, done, all);
+        }
+        Ok(())
+    };
+    match control::ask(&layout, &Request::Backup(to.clone()), told) {
         Err(AskError::NotRunning { .. }) => copy_stopped(effective, &to, progress),
         asked => Ok(asked?),
     }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod backup;
 pub mod config;
+pub mod dead_letters;
 pub mod healthcheck;
 pub mod import;
 mod progress;
@@ -67,6 +68,16 @@ Examples:
 What is read is not changed. Needs archive.retention = \"forever\" from the first batch on, or
 --partial.";
 
+const DEAD_LETTERS_EXAMPLES: &str = "\
+Examples:
+  logmill dead-letters list --customer acme
+  logmill dead-letters show acme/17.0.5
+  logmill dead-letters replay --customer acme --format shop
+  logmill dead-letters drop acme/17.0.5
+
+An entry that is replayed counts once, however often it is. It is read by the formats of the running
+server: mend them in logmill.toml and restart it before.";
+
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   logmill config check
@@ -125,6 +136,9 @@ enum Subcommands {
     Config(ConfigCommand),
     /// Copy the data directory, of a running server too
     Backup(CopyArgs),
+    /// List, show, replay or drop the invalid entries that a running server has put aside
+    #[command(subcommand, after_help = DEAD_LETTERS_EXAMPLES)]
+    DeadLetters(DeadLettersCommand),
     /// Count everything again from archive and journal, and compare it with the store
     Audit(AuditArgs),
     /// Make a new data directory from archive and journal
@@ -188,6 +202,91 @@ pub struct CopyArgs {
     /// Data directory to copy [default: the configured one]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// `logmill dead-letters`
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DeadLettersCommand {
+    /// One line each: name, when it was accepted, format, what is wrong
+    List {
+        /// One customer's only
+        #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
+        customer: Option<CustomerId>,
+
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+
+        /// Data directory of the server [default: the configured one]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// All that is known of one, its original bytes included
+    Show {
+        /// Its name, from the list
+        id: String,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+
+        /// Data directory of the server [default: the configured one]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Count those that are valid now; exit code 1 if one is still invalid
+    Replay {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its own fields say it")]
+        selection: LetterSelection,
+
+        /// Read them by this format [default: each by its own]
+        #[arg(long, value_name = "NAME")]
+        format: Option<String>,
+
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove them
+    Drop {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its own fields say it")]
+        selection: LetterSelection,
+
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which dead letters a command is about.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LetterSelection {
+    /// Their names, from the list
+    #[arg(value_name = "NAME", required_unless_present_any = ["customer", "all"])]
+    pub ids: Vec<String>,
+
+    /// All of one customer
+    #[arg(long, value_name = "ID", value_parser = CustomerId::new, conflicts_with = "ids")]
+    pub customer: Option<CustomerId>,
+
+    /// All there are
+    #[arg(long, conflicts_with_all = ["ids", "customer"])]
+    pub all: bool,
+
+    /// Data directory of the server [default: the configured one]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DeadLettersCommand {
+    fn data_dir(&self) -> &Option<PathBuf> {
+        match self {
+            Self::List { data_dir, .. } | Self::Show { data_dir, .. } => data_dir,
+            Self::Replay { selection, .. } | Self::Drop { selection, .. } => &selection.data_dir,
+        }
+    }
 }
 
 /// `logmill audit`
@@ -265,6 +364,8 @@ pub enum Command {
     Config(ConfigCommand),
     /// Copy a data directory.
     Backup(CopyArgs),
+    /// Look after the entries that were put aside.
+    DeadLetters(DeadLettersCommand),
     /// Check a data directory.
     Audit(AuditArgs),
     /// Make a new data directory.
@@ -297,6 +398,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
         Some(other) if before => return Err(misplaced("without", other.name())),
         Some(Subcommands::Import(args)) => (server, Command::Import(args)),
         Some(Subcommands::Backup(args)) => (on(&args.data_dir), Command::Backup(args)),
+        Some(Subcommands::DeadLetters(command)) => {
+            (on(command.data_dir()), Command::DeadLetters(command))
+        }
         Some(Subcommands::Audit(args)) => (on(&args.data_dir), Command::Audit(args)),
         Some(Subcommands::Rebuild(args)) => (on(&args.data_dir), Command::Rebuild(args)),
         Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
@@ -319,6 +423,7 @@ impl Subcommands {
             Self::Import(_) => "import",
             Self::Config(_) => "config",
             Self::Backup(_) => "backup",
+            Self::DeadLetters(_) => "dead-letters",
             Self::Audit(_) => "audit",
             Self::Rebuild(_) => "rebuild",
             Self::Healthcheck(_) => "healthcheck",

@@ -206,6 +206,9 @@ fn find_file(
     }
 }
 
+/// The section whose keys are names that users give.
+const NAMED_BY_USERS: &str = "formats";
+
 /// The values so far. Keys are dotted; `values` and `sources` always hold every key.
 struct Layers {
     values: BTreeMap<String, Value>,
@@ -254,7 +257,7 @@ impl Layers {
     fn add_file(&mut self, path: &Path, table: &Table) {
         let source = Source::File(path.to_owned());
         for (section, content) in table {
-            let known = self.has_section(section);
+            let known = self.has_section(section) || section == NAMED_BY_USERS;
             match content {
                 Value::Table(leaves) if known => {
                     for (leaf, value) in leaves {
@@ -334,8 +337,8 @@ impl Layers {
             let config = Config::deserialize(unflatten(self.values))
                 .expect("every value was accepted on its own");
             for invalid in config.validate() {
-                let source = self.sources.get(invalid.key).cloned().unwrap_or(Source::Default);
-                let (key, value) = (invalid.key.to_owned(), Some(invalid.value));
+                let source = self.sources.get(&*invalid.key).cloned().unwrap_or(Source::Default);
+                let (key, value) = (invalid.key.into_owned(), Some(invalid.value));
                 self.problems.push(Problem { key, value, source, reason: invalid.allowed });
             }
             if self.problems.is_empty() {
@@ -347,7 +350,7 @@ impl Layers {
     }
 
     fn set_or_refuse(&mut self, key: &str, value: Value, source: &Source) {
-        if self.values.contains_key(key) {
+        if self.values.contains_key(key) || split(key).0 == NAMED_BY_USERS {
             self.set(key, value, source);
         } else {
             let reason = unknown("key", nearest(key, self.values.keys().map(String::as_str)));

@@ -5,6 +5,7 @@
 //! and only [`read_file`] touches the file system.
 
 mod layers;
+mod senders;
 mod suggest;
 mod units;
 mod validate;
@@ -13,6 +14,7 @@ mod validate;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::ArchiveRetention;
 pub use layers::{ConfigError, Effective, Entry, Overrides, Problem, Source, load, read_file};
+pub use senders::{DeadLetters, Entries, OwnFormat, Paths, Query, formats};
 pub use units::{Human, Size};
 pub use validate::Invalid;
 
@@ -41,6 +44,14 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// How long and how many idempotency keys are remembered.
     pub idempotency: Idempotency,
+    /// What becomes of invalid entries.
+    pub entries: Entries,
+    /// How long invalid entries are kept that were put aside.
+    pub dead_letters: DeadLetters,
+    /// Which paths count as one.
+    pub paths: Paths,
+    /// Formats of the user's own.
+    pub formats: BTreeMap<String, OwnFormat>,
     /// Lateness of log entries.
     pub windows: Windows,
     /// How long windows are kept.
@@ -167,12 +178,32 @@ pub struct Idempotency {
     pub max_keys: u64,
     /// What a batch that was accepted before is answered.
     pub on_duplicate: OnDuplicate,
+    /// What a batch without a key is given, unless its sender says.
+    pub missing_key: MissingKey,
 }
 
 impl Default for Idempotency {
     fn default() -> Self {
-        Self { retention: 7 * DAY, max_keys: 10_000_000, on_duplicate: OnDuplicate::default() }
+        Self {
+            retention: 7 * DAY,
+            max_keys: 10_000_000,
+            on_duplicate: OnDuplicate::default(),
+            missing_key: MissingKey::default(),
+        }
     }
+}
+
+/// What becomes of a batch without an idempotency key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingKey {
+    /// 400: only its sender can tell a retry from another batch.
+    #[default]
+    Reject,
+    /// Its key is made of what it says: batches that say the same are one.
+    Derive,
+    /// Its key is new: a retry is another batch.
+    Generate,
 }
 
 /// The answer to a batch that was accepted before.

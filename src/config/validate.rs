@@ -1,6 +1,6 @@
 //! What values are allowed. Each rule that fails names the key, its value and what would be right.
 
-use std::{fmt, fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, fmt, fmt::Display, ops::RangeInclusive, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The dotted key, `limits.body_bytes`.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// The value it has.
     pub value: String,
     /// What it must be: `must be from 1KiB to 16MiB`.
@@ -38,7 +38,39 @@ impl Config {
         if self.server.data_dir.as_os_str().is_empty() {
             rules.broken("server.data_dir", &"\"\"", "must name a directory".to_owned());
         }
+        self.senders(&mut rules);
         rules.broken
+    }
+
+    fn senders(&self, rules: &mut Rules) {
+        let dead = &self.dead_letters;
+        let hour = Duration::from_secs(3600);
+        rules.lasting("dead_letters.retention", dead.retention, hour..=3_650 * DAY);
+        let room = Size::mib(1)..=Size::gib(64);
+        rules.within("dead_letters.customer_bytes", dead.customer_bytes, room.clone());
+        rules.within("dead_letters.bytes", dead.bytes, room);
+        let templates = &self.paths.templates;
+        let (most, longest) = (limits::PATH_TEMPLATES_MAX, limits::PATH_TEMPLATE_BYTES_MAX);
+        let is_long = |template: &&String| template.len() > longest;
+        let reason = if templates.len() > most {
+            Some(format!("must be at most {most} templates"))
+        } else if let Some(template) = templates.iter().find(is_long) {
+            Some(format!("{template:?} has more than {longest} bytes"))
+        } else {
+            self.paths.rules().err().map(|error| error.to_string())
+        };
+        if let Some(reason) = reason {
+            rules.broken("paths.templates", &format!("{templates:?}"), reason);
+        }
+        if self.formats.len() > limits::FORMATS_MAX {
+            let reason = format!("must be at most {} formats", limits::FORMATS_MAX);
+            rules.broken("formats", &self.formats.len(), reason);
+        }
+        for (name, format) in &self.formats {
+            if let Err(reason) = format.mapping(name) {
+                rules.broken(format!("formats.{name}"), &"{…}", reason);
+            }
+        }
     }
 
     fn ranges(&self, rules: &mut Rules) {
@@ -146,8 +178,8 @@ struct Rules {
 }
 
 impl Rules {
-    fn broken(&mut self, key: &'static str, value: &dyn Display, allowed: String) {
-        self.broken.push(Invalid { key, value: value.to_string(), allowed });
+    fn broken(&mut self, key: impl Into<Cow<'static, str>>, value: &dyn Display, allowed: String) {
+        self.broken.push(Invalid { key: key.into(), value: value.to_string(), allowed });
     }
 
     fn holds(&mut self, holds: bool, key: &'static str, value: impl Display, allowed: String) {

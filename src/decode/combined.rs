@@ -22,6 +22,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::entry::is_method;
 use crate::limits;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
@@ -91,6 +92,12 @@ pub fn parse_line(line: &[u8]) -> Result<AccessLine<'_>, LineError> {
         _ => (Cow::Borrowed(""), Format::Common),
     };
     Ok(AccessLine { time, method, path, user_agent, status, bytes, format })
+}
+
+/// Reads a time alone, as it stands between the brackets.
+pub(super) fn parse_time(text: &[u8]) -> Option<Timestamp> {
+    let mut scan = Scan { line: text, at: 0 };
+    scan.time().ok().filter(|_| scan.at_end())
 }
 
 /// Where the time begins, after the bracket: the first ` [dd/` behind host, ident and user.
@@ -274,7 +281,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Method and path of a request line, see the module's documentation for what is not HTTP.
-fn request(raw: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+pub(super) fn request(raw: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     const NOTHING: Cow<'static, str> = Cow::Borrowed("-");
     let raw = raw.trim_ascii();
     if raw.is_empty() {
@@ -289,14 +296,28 @@ fn request(raw: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     if path.trim().is_empty() { (method, NOTHING) } else { (method, path) }
 }
 
+/// A text with its control characters as a log would write them.
+pub(super) fn without_controls(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c.is_ascii_control() {
+            true => clean.push_str(&format!("\\x{:02x}", u32::from(c))),
+            false => clean.push(c),
+        }
+    }
+    Cow::Owned(clean)
+}
+
 /// Method and target of `GET /path HTTP/1.1`, or of `GET /path` as in HTTP/0.9 and in request lines
 /// that the server cut because they were too long.
 fn http_request(raw: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = raw.iter().position(|byte| *byte == b' ')?;
     let (method, rest) = raw.split_at(space);
     let rest = rest.trim_ascii();
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if method.len() > limits::METHOD_BYTES_MAX || !method.iter().all(is_token) {
+    if !std::str::from_utf8(method).is_ok_and(is_method) {
         return None;
     }
     if let Some(space) = rest.iter().rposition(|byte| *byte == b' ') {

@@ -5,8 +5,9 @@
 
 use std::io::{ErrorKind, Read};
 
+use brotli_decompressor::Decompressor;
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use crate::limits;
 
@@ -19,6 +20,10 @@ pub enum Encoding {
     Gzip,
     /// RFC 8878, with the windows that RFC 9659 allows.
     Zstd,
+    /// RFC 1950; some senders leave its frame away and send RFC 1951.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
 }
 
 /// Why a body was not unpacked.
@@ -40,6 +45,8 @@ impl Encoding {
             "identity" | "" => Some(Self::Identity),
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "zstd" => Some(Self::Zstd),
+            "deflate" => Some(Self::Deflate),
+            "br" => Some(Self::Brotli),
             _ => None,
         }
     }
@@ -65,7 +72,26 @@ impl Encoding {
                 });
                 read(decoder.map_err(UnpackError::Broken)?, first, max, make_room)
             }
+            Self::Deflate if has_zlib_header(&body) => {
+                read(ZlibDecoder::new(&*body), first, max, make_room)
+            }
+            Self::Deflate => read(DeflateDecoder::new(&*body), first, max, make_room),
+            Self::Brotli => {
+                read(Decompressor::new(&*body, BROTLI_BUFFER_BYTES), first, max, make_room)
+            }
         }
+    }
+}
+
+const BROTLI_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Method 8, and a check over the first two bytes (RFC 1950, section 2.2).
+fn has_zlib_header(body: &[u8]) -> bool {
+    match body {
+        [method, flags, ..] => {
+            method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
+        }
+        _ => false,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
 use crate::limits;
 use crate::sequencer::{BarrierPlaced, Sequencer, Submission};
 use crate::status::Status;
-use crate::store::{FrozenStore, Store};
+use crate::store::{FrozenStore, LetterId, Store};
 use crate::telemetry::metrics;
 use crate::worker::{HandedOver, PartitionWorker, WorkerMessage};
 
@@ -52,6 +52,8 @@ pub(super) enum Control {
     Stop(Sender<()>),
     /// Make a checkpoint, archive everything before it, and hand out the store as it then is.
     Freeze(Sender<Frozen>),
+    /// Remove these dead letters from the store, and say how many were there.
+    RemoveLetters(Vec<LetterId>, Sender<u64>),
 }
 
 /// The store at one checkpoint, and when everything before it is archived.
@@ -141,7 +143,7 @@ impl SequencerLoop {
             match message {
                 SequencerMessage::Barrier(request) => return (group, Some(request)),
                 SequencerMessage::Submit(submission) => {
-                    bytes += submission.record.len() as u64;
+                    bytes += (submission.record.len() + submission.dead_record.len()) as u64;
                     group.push(*submission);
                 }
             }
@@ -212,6 +214,11 @@ impl CheckpointLoop {
                 Ok(Control::Stop(done)) => Some(done),
                 Ok(Control::Freeze(frozen)) => {
                     self.freeze(&frozen)?;
+                    None
+                }
+                Ok(Control::RemoveLetters(ids, removed)) => {
+                    // Whoever asked may have gone.
+                    removed.send(self.checkpointer.store.remove_letters(&ids)?).ok();
                     None
                 }
                 Err(RecvTimeoutError::Timeout) => None,
@@ -285,6 +292,7 @@ impl CheckpointLoop {
         self.status.journal_shrank(journal_bytes);
         self.status.checkpointed(ended);
         metrics::checkpointed(ended.saturating_sub(started));
+        metrics::letters(stats.letters);
         tracing::debug!(
             epoch = epoch.0,
             group = placed.group.0,

@@ -27,7 +27,7 @@ use crate::query::{Busy, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{Sequencer, Submission};
 use crate::status::{Phase, Status};
-use crate::store::{FrozenStore, Store};
+use crate::store::{FrozenStore, LetterId, Store};
 use crate::window::Span;
 use crate::worker::{Overlay, OverlayRequest, WorkerMessage};
 use loops::{CheckpointLoop, Control, Frozen, SequencerLoop, SequencerMessage, WorkerLoop};
@@ -151,6 +151,16 @@ impl Engine {
             archived.recv().ok();
         }
         Ok(store)
+    }
+
+    /// Removes dead letters from the store, durably; says how many were there. Blocks.
+    ///
+    /// # Errors
+    /// If the engine has stopped or failed.
+    pub fn remove_letters(&self, ids: Vec<LetterId>) -> Result<u64, Stopped> {
+        let (reply, removed) = bounded(1);
+        self.control.send(Control::RemoveLetters(ids, reply)).map_err(|_| Stopped)?;
+        removed.recv().map_err(|_| Stopped)
     }
 
     /// Makes a last checkpoint: nothing that was acknowledged needs replay afterwards. Blocks.

@@ -21,7 +21,7 @@ type Counted = BTreeMap<(Minute, String), u64>;
 
 /// A body is counted exactly as a plain reading counts it, and refused exactly if that refuses it.
 pub fn json_body(body: &[u8]) -> Taken {
-    let decoded = decode::summarise(Format::Json, body, &mut AgentCache::new());
+    let decoded = decode::summarise(&Format::default(), body, &mut AgentCache::new());
     let entries = array(body);
     match (&decoded, &entries) {
         (Err(DecodeError::Syntax(_)), None) => {}

@@ -4,9 +4,9 @@
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
-mod parameters;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
@@ -15,15 +15,16 @@ use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::parameters::{Parameters, cursor, invalid};
 use super::problem::{Problem, Type};
 use super::{App, headers};
 use crate::counts::{Counts, TimedCounts, Totals};
 use crate::error::EngineError;
 use crate::ids::CustomerId;
 use crate::query::{self, QueryError};
+use crate::responses::Responses;
 use crate::store::Dimension;
 use crate::window::{Minute, Span, WindowSize, is_late};
-use parameters::{Parameters, cursor, invalid};
 pub(super) use turns::Turns;
 use turns::answer;
 
@@ -71,6 +72,7 @@ pub(super) async fn series(
             late: totals.late,
             revision: totals.revision,
             r#final: is_final(*start),
+            responses: ResponsesJson::of(&totals.responses),
         };
         Ok(to_json(&SeriesJson {
             customer_id: customer.as_str(),
@@ -161,6 +163,8 @@ struct WindowJson<'a> {
     requests_by_path: &'a Counts,
     #[serde(serialize_with = "as_map")]
     requests_by_user_agent: &'a Counts,
+    #[serde(flatten)]
+    responses: ResponsesJson,
 }
 
 impl<'a> WindowJson<'a> {
@@ -180,7 +184,24 @@ impl<'a> WindowJson<'a> {
             r#final: is_final,
             requests_by_path: &window.paths,
             requests_by_user_agent: &window.agents,
+            responses: ResponsesJson::of(&window.totals.responses),
         }
+    }
+}
+
+/// What entries said of the answers they got; what none said is absent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResponsesJson {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    requests_by_status: BTreeMap<u16, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+impl ResponsesJson {
+    fn of(responses: &Responses) -> Self {
+        Self { requests_by_status: responses.statuses().collect(), bytes: responses.bytes() }
     }
 }
 
@@ -209,6 +230,8 @@ struct PointJson {
     late: u64,
     revision: u64,
     r#final: bool,
+    #[serde(flatten)]
+    responses: ResponsesJson,
 }
 
 #[derive(Serialize)]

@@ -4,8 +4,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 
 pub use super::analytics::fuzz::query_string;
-use super::headers::{customer, format, idempotency_key};
+use super::headers::customer;
 use super::problem::Problem;
+use super::sender::{format, idempotency_key};
+use crate::decode::Formats;
 use crate::fuzzing::Taken;
 use crate::ids::{CustomerId, IdempotencyKey, RequestId};
 use crate::limits;
@@ -37,13 +39,20 @@ pub fn headers(lines: &[u8]) -> Taken {
     let expected = id.filter(|id| is_customer_id(id));
     assert_eq!(customer.as_ref().ok().map(CustomerId::as_str), expected);
     let expected = name.and_then(key_in);
-    assert_eq!(key.as_ref().ok().map(IdempotencyKey::as_str), expected.as_deref());
-    if format(&sent).is_ok() {
+    let taken_key = key.as_ref().ok().and_then(Option::as_ref);
+    assert_eq!(taken_key.map(IdempotencyKey::as_str), expected.as_deref());
+    assert!(sent.contains_key("idempotency-key") || matches!(key, Ok(None)));
+    let format = format(&sent, None, &Formats::default());
+    if let Ok(format) = &format {
         let kind = once("content-type").expect("one value").to_ascii_lowercase();
-        assert!(kind.trim_start().starts_with("application/json"));
+        let (group, subtype) = kind.trim_start().split_once('/').expect("a media type");
+        assert!(matches!(group, "application" | "text"));
+        assert_eq!(subtype.starts_with("json") && !subtype.starts_with("jsonl"), {
+            format.framing == crate::decode::Framing::Json
+        });
     }
-    let taken = customer.is_ok() && key.is_ok();
-    for problem in [customer.err(), key.err(), format(&sent).err()].into_iter().flatten() {
+    let taken = customer.is_ok() && matches!(key, Ok(Some(_)));
+    for problem in [customer.err(), key.err(), format.err()].into_iter().flatten() {
         can_be_told(problem);
     }
     taken

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::problem::{Problem, Type};
+use super::sender::{Key, Sender};
 use super::{App, body, headers};
 use crate::admission::Permit;
 use crate::claim::Receipt;
 use crate::config::OnDuplicate;
 use crate::decode::encoding::Encoding;
-use crate::decode::{self, DecodeError, Format};
+use crate::decode::{self, DecodeError, Decoded, EntryError, Rules};
 use crate::ids::{ContentDigest, IdempotencyKey, RequestId};
-use crate::insight::Summary;
 use crate::limits;
 use crate::sequencer::{Outcome, Submission};
 use crate::telemetry::metrics;
@@ -31,11 +32,18 @@ struct Accepted<'a> {
     batch_id: &'a str,
     entries: u32,
     windows: u32,
+    /// Invalid entries that were put aside. A duplicate does not say them again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<usize>,
+    /// What is wrong with the first of them.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [EntryError],
 }
 
 impl<'a> Accepted<'a> {
     fn new(key: &'a IdempotencyKey, receipt: Receipt) -> Self {
-        Self { batch_id: key.as_str(), entries: receipt.entries, windows: receipt.windows }
+        let (entries, windows) = (receipt.entries, receipt.windows);
+        Self { batch_id: key.as_str(), entries, windows, dead_letters: None, errors: &[] }
     }
 }
 
@@ -43,7 +51,7 @@ impl<'a> Accepted<'a> {
 pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
     let request_id = head.extensions.remove().expect("every request has its id");
-    match take(&app, request_id, &head.headers, body).await {
+    match take(&app, request_id, head, body).await {
         Ok(response) => response,
         Err(problem) => {
             metrics::batch(match problem.kind() {
@@ -57,34 +65,38 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
     }
 }
 
-async fn take(
-    app: &Arc<App>,
-    request_id: RequestId,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
+async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) -> Answer {
+    let headers = &head.headers;
     let customer = headers::customer(headers)?;
-    let key = headers::idempotency_key(headers)?;
-    let (format, encoding) = (headers::format(headers)?, headers::encoding(headers)?);
+    let sender = Sender::read(headers, head.uri.query(), &app.formats, app.settings.senders)?;
     let engine = Arc::clone(app.accepting()?);
     let limits =
         body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };
     let (permit, body) =
-        body::admit_and_read(&app.admission, &customer, headers, encoding, body, limits).await?;
-    let mut decoded = decode(app, format, encoding, body, permit).await?;
-    let held = decoded.record.len() + decoded.summary.bytes();
-    decoded.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
-    let (entries, bytes) = (decoded.summary.entries, decoded.body_bytes);
+        body::admit_and_read(&app.admission, &customer, headers, sender.encoding, body, limits)
+            .await?;
+    // Who never named a batch cannot make sense of a conflict.
+    let on_duplicate = match sender.key {
+        Key::Given(_) => app.settings.on_duplicate,
+        Key::Derived | Key::Generated => OnDuplicate::Replay,
+    };
+    let mut batch = decode(app, sender, body, permit).await?;
+    let held = batch.record.len() + batch.dead_record.len() + batch.decoded.summary.bytes();
+    batch.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
+    let Decoded { summary, dead, listed } = batch.decoded;
+    let (entries, put_aside) = (summary.entries, dead.len());
 
     let (reply, outcome) = oneshot::channel();
     let submission = Submission {
         customer,
-        key: key.clone(),
-        digest: decoded.digest,
+        key: batch.key.clone(),
+        digest: batch.digest,
         request_id,
-        record: decoded.record,
-        summary: decoded.summary,
-        permit: Box::new(decoded.permit),
+        record: batch.record,
+        summary,
+        dead_record: batch.dead_record,
+        dead,
+        permit: Box::new(batch.permit),
         reply,
     };
     engine.submit(submission).map_err(|_refused| {
@@ -95,37 +107,57 @@ async fn take(
         let detail = "the server failed before it could answer; send the batch again";
         Problem::new(Type::Unavailable, detail)
     })?;
-    if let Outcome::Accepted(_) = outcome {
-        metrics::accepted(entries, bytes);
+    if let Outcome::Accepted(receipt) = outcome {
+        metrics::accepted(entries, batch.body_bytes);
+        let mut accepted = Accepted::new(&batch.key, receipt);
+        if put_aside > 0 {
+            metrics::put_aside(put_aside);
+            (accepted.dead_letters, accepted.errors) = (Some(put_aside), &listed);
+        }
+        return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
     }
-    answer(outcome, &key, app.settings.on_duplicate)
+    refusal(outcome, &batch.key, on_duplicate)
 }
 
-struct Decoded {
+/// What became of a batch: an answer, or why there is none.
+type Answer = Result<Response, Problem>;
+
+/// A batch that is ready to be sequenced.
+struct Batch {
     permit: Permit,
+    key: IdempotencyKey,
     /// Decompressed.
     body_bytes: usize,
     digest: ContentDigest,
-    summary: Summary,
+    decoded: Decoded,
     record: Vec<u8>,
+    dead_record: Vec<u8>,
 }
 
 /// Unpacks, decodes and sums up; long work is done on another thread, so that the reactor never
 /// waits.
 async fn decode(
     app: &Arc<App>,
-    format: Format,
-    encoding: Encoding,
+    sender: Sender,
     body: Bytes,
     mut permit: Permit,
-) -> Result<Decoded, Problem> {
-    let is_short = encoding == Encoding::Identity && body.len() <= limits::DECODE_INLINE_BYTES_MAX;
+) -> Result<Batch, Problem> {
+    let is_short =
+        sender.encoding == Encoding::Identity && body.len() <= limits::DECODE_INLINE_BYTES_MAX;
     let decode = move |app: &App| {
+        let Sender { key, format, encoding, on_invalid } = sender;
         let body = body::unpack(&mut permit, encoding, body, app.settings.body_bytes)?;
-        let summary = app.decoders.work(|agents| decode::summarise(format, &body, agents))?;
-        let digest = ContentDigest::of(format.number(), &body);
-        let record = summary.to_bytes();
-        Ok(Decoded { permit, body_bytes: body.len(), digest, summary, record })
+        let rules = Rules { on_invalid, paths: &app.paths };
+        let decoded = app.decoders.work(|agents| decode::decode(&format, &body, rules, agents))?;
+        let digest = ContentDigest::of(format.id(), &body);
+        let key = key.of(&format, &body, app.entropy.as_ref());
+        let (record, dead_record) = (decoded.summary.to_bytes(), decoded.dead.to_bytes());
+        if (record.len() + dead_record.len()) as u64 > limits::RECORD_BYTES_MAX {
+            let detail = "what the batch says has more bytes than the server keeps of one batch; \
+                          send smaller batches";
+            return Err(Problem::new(Type::BodyTooLarge, detail));
+        }
+        Ok(Batch { permit, key, body_bytes: body.len(), digest, decoded, record, dead_record })
     };
     if is_short {
         decode(app)
@@ -150,20 +182,18 @@ impl From<DecodeError> for Problem {
     fn from(error: DecodeError) -> Self {
         let detail = error.to_string();
         match error {
-            DecodeError::Syntax(_) => Self::new(Type::InvalidJson, detail),
+            DecodeError::Syntax(_) => Self::new(Type::InvalidBody, detail),
             DecodeError::Empty => Self::new(Type::EmptyBatch, detail),
-            DecodeError::Entries { listed, .. } => {
+            DecodeError::TooManyWindows => Self::new(Type::BodyTooLarge, detail),
+            DecodeError::Entries { listed, .. } | DecodeError::TooManyInvalid { listed, .. } => {
                 Self::new(Type::InvalidEntries, detail).with("errors", listed)
             }
         }
     }
 }
 
-fn answer(
-    outcome: Outcome,
-    key: &IdempotencyKey,
-    on_duplicate: OnDuplicate,
-) -> Result<Response, Problem> {
+/// The answer to a batch that was not accepted now.
+fn refusal(outcome: Outcome, key: &IdempotencyKey, on_duplicate: OnDuplicate) -> Answer {
     match (outcome, on_duplicate) {
         (Outcome::Accepted(receipt), _) => {
             Ok((StatusCode::ACCEPTED, Json(Accepted::new(key, receipt))).into_response())

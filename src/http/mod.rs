@@ -9,7 +9,9 @@ mod headers;
 mod health;
 mod logs;
 mod observe;
+mod parameters;
 pub mod problem;
+mod sender;
 mod server;
 mod stall;
 mod unread;
@@ -24,15 +26,18 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::OnDuplicate;
+use crate::decode::Formats;
 use crate::engine::Engine;
 use crate::entropy::Entropy;
 use crate::journal::Rules;
 use crate::limits;
+use crate::paths::PathRules;
 use crate::status::{Status, Unready};
 use problem::{Problem, Type};
 
 pub use decoders::Decoders;
 pub use observe::Observed;
+pub use sender::Defaults;
 pub use server::{ServerSettings, serve};
 
 /// What the handlers need to know.
@@ -44,6 +49,8 @@ pub struct AppSettings {
     pub body_timeout: Duration,
     /// What a duplicate is answered.
     pub on_duplicate: OnDuplicate,
+    /// What senders get that do not say.
+    pub senders: Defaults,
     /// The rules entries are counted by.
     pub rules: Rules,
 }
@@ -66,6 +73,10 @@ pub struct App {
     pub queries: analytics::Turns,
     /// Turns of decoding.
     pub decoders: Decoders,
+    /// All formats by name.
+    pub formats: Formats,
+    /// Which paths count as one.
+    pub paths: Arc<PathRules>,
     /// What was configured.
     pub settings: AppSettings,
 }

@@ -36,8 +36,8 @@ pub enum Type {
     BodyTooLarge,
     /// The body did not arrive within `http.body_timeout`.
     BodyTimeout,
-    /// The body is not JSON, or not an array.
-    InvalidJson,
+    /// The body is not what its content type says.
+    InvalidBody,
     /// Entries break a rule.
     InvalidEntries,
     /// There are no entries.
@@ -86,7 +86,7 @@ impl Type {
             Self::IncompleteBody => (400, "incomplete-body", "Body broke off"),
             Self::BodyTooLarge => (413, "body-too-large", "Body is too large"),
             Self::BodyTimeout => (503, "body-timeout", "Body did not arrive in time"),
-            Self::InvalidJson => (400, "invalid-json", "Body is not a JSON array"),
+            Self::InvalidBody => (400, "invalid-body", "Body is not what its type says"),
             Self::InvalidEntries => (400, "invalid-entries", "Entries are invalid"),
             Self::EmptyBatch => (400, "empty-batch", "Batch is empty"),
             Self::AlreadyAccepted => (409, "batch-already-accepted", "Batch was already accepted"),

@@ -26,7 +26,7 @@ pub fn combined_line(line: &[u8]) -> Taken {
     let mut batch = Batch::default();
     batch.push(&json);
     let body = batch.take();
-    let summary = summarise(Format::Json, &body, &mut AgentCache::new());
+    let summary = summarise(&Format::default(), &body, &mut AgentCache::new());
     let summary = summary.unwrap_or_else(|error| panic!("{error:?}: {parsed:?}"));
     let [window] = &summary.windows[..] else { panic!("one minute: {summary:?}") };
     assert_eq!(Minute::of_unix_seconds(parsed.time.as_second()), Some(window.minute));

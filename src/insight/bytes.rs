@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! summary   number of names | each: length, text | number of windows | each window
-//! window    minutes since the one before, less 1 (the first: since 1970) | paths | agents
+//! window    minutes since the one before, less 1 (the first: since 1970), twice, and 1 if there are
+//!           responses | these | paths | agents
+//! responses see `responses.rs`
 //! counts    number of them | each: number of the name since the one before, less 1 | requests
 //! ```
 //!
@@ -15,6 +17,7 @@
 use super::{NameCount, PartialInsight, Summary};
 use crate::fields::{put_varint, take_varint};
 use crate::names::{NameId, Names};
+use crate::responses::Responses;
 use crate::window::Minute;
 
 impl Summary {
@@ -33,8 +36,13 @@ impl Summary {
         put_varint(&mut bytes, self.windows.len() as u64);
         let mut next = 0;
         for window in &self.windows {
-            put_varint(&mut bytes, u64::from(window.minute.0) - next);
+            let has_responses = !window.responses.is_empty();
+            let since = u64::from(window.minute.0) - next;
+            put_varint(&mut bytes, since << 1 | u64::from(has_responses));
             next = u64::from(window.minute.0) + 1;
+            if has_responses {
+                window.responses.put(&mut bytes);
+            }
             put_counts(&mut bytes, &window.paths);
             put_counts(&mut bytes, &window.agents);
         }
@@ -50,14 +58,20 @@ impl Summary {
         let mut windows = Vec::with_capacity(count);
         let (mut next, mut entries) = (0, 0_u32);
         for _ in 0..count {
-            let minute = take_next(&mut rest, &mut next)?;
+            let since = take_varint(&mut rest)?;
+            let minute = step(since >> 1, &mut next)?;
+            let responses = match since & 1 {
+                0 => Responses::default(),
+                _ => Responses::take(&mut rest)?,
+            };
             let (paths, requests) = take_counts(&mut rest, names.len())?;
             let (agents, by_agents) = take_counts(&mut rest, names.len())?;
-            if requests != by_agents {
+            if requests != by_agents || u64::from(requests) < responses.requests() {
                 return None;
             }
             entries = entries.checked_add(requests)?;
-            windows.push(PartialInsight { minute: Minute(minute), requests, paths, agents });
+            let minute = Minute(minute);
+            windows.push(PartialInsight { minute, requests, paths, agents, responses });
         }
         rest.is_empty().then_some(Self { entries, names, windows })
     }
@@ -79,7 +93,7 @@ fn take_counts(bytes: &mut &[u8], names: usize) -> Option<(Vec<NameCount>, u32)>
     let mut counts = Vec::with_capacity(count);
     let (mut next, mut sum) = (0, 0_u32);
     for _ in 0..count {
-        let name = take_next(bytes, &mut next)?;
+        let name = step(take_varint(bytes)?, &mut next)?;
         let requests = u32::try_from(take_varint(bytes)?).ok()?;
         if name as usize >= names || requests == 0 {
             return None;
@@ -113,8 +127,8 @@ fn take_length(bytes: &mut &[u8]) -> Option<usize> {
 }
 
 /// A number that is told by its distance from the least that it can be.
-fn take_next(bytes: &mut &[u8], next: &mut u64) -> Option<u32> {
-    let number = next.checked_add(take_varint(bytes)?)?;
+fn step(distance: u64, next: &mut u64) -> Option<u32> {
+    let number = next.checked_add(distance)?;
     *next = number + 1;
     u32::try_from(number).ok()
 }

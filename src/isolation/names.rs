@@ -8,7 +8,7 @@ use super::text;
 use crate::claim::{Claim, Receipt};
 use crate::disk::{Layout, PageId};
 use crate::entropy::Entropy;
-use crate::entry::LogEntry;
+use crate::entry::{LogEntry, Said};
 use crate::http::fuzz;
 use crate::ids::{ContentDigest, CustomerId, IdempotencyKey, Incarnation};
 use crate::testing::SeededEntropy;
@@ -57,6 +57,12 @@ fn numbered_paths(layout: &Layout, chance: &SeededEntropy) {
     }
 }
 
+fn is_entry(path: &str, user_agent: &str) -> bool {
+    let (status, bytes) = (None, None);
+    let said = Said { method: Some("GET"), path, user_agent, status, bytes, is_clean: false };
+    LogEntry::new(Minute(0), said).is_ok()
+}
+
 /// T1: an id that is taken is one that the documentation allows; a claim's path is made of a hash
 /// alone; and the claims of two different pairs of customer and key never have the same name.
 #[test]
@@ -69,7 +75,7 @@ fn no_id_reaches_a_path_and_no_two_claims_meet() {
         let (customer, key, path) = (text(&chance), text(&chance), text(&chance));
         [&customer, &key].into_iter().for_each(|text| fuzz::ids(text));
         numbered_paths(&layout, &chance);
-        entries += u64::from(LogEntry::new(Minute(0), "GET", &path, &key, false).is_ok());
+        entries += u64::from(is_entry(&path, &key));
         let ids = (CustomerId::new(&customer), IdempotencyKey::from_header(&key));
         let (Ok(customer), Ok(key)) = ids else { continue };
         claims += 1;

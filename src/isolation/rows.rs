@@ -64,7 +64,7 @@ impl Books {
         let dir = DataDir::new();
         let store = Store::open(&dir.disk(), &dir.layout, 1 << 20, KEYS).expect("opened");
         let store = Arc::new(store);
-        let retention = Retention { minutes: 48 * HOUR, hours: 96 * HOUR };
+        let retention = Retention { minutes: 48 * HOUR, hours: 96 * HOUR, ..Retention::FOREVER };
         let (disk, layout) = (dir.disk(), dir.layout.clone());
         let checkpointer = Checkpointer { disk, layout, store: Arc::clone(&store), retention };
         let (pending, counted) = (Arc::default(), BTreeMap::new());

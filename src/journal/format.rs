@@ -9,12 +9,12 @@ use crate::fields::{u32_at, u64_at, u128_at};
 use crate::ids::{AcceptTime, ContentDigest, Group};
 use crate::limits;
 
-const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG2");
+const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"LOGMSEG3");
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LMFR");
-pub(super) const SEGMENT_HEADER_BYTES: usize = 56;
+pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
 pub(super) const CHECKSUM_AT: usize = 40;
-const RECORD_HEADER_BYTES: usize = 24;
+const RECORD_HEADER_BYTES: usize = 28;
 
 /// The rules by which the entries of a segment are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Rules {
     pub grace: Duration,
     /// Distinct names a window keeps.
     pub keys: KeyLimits,
+    /// Tells by which rules paths were made names, see [`crate::paths::PathRules::id`].
+    pub paths: u64,
 }
 
 /// One accepted batch as the journal keeps it.
@@ -38,6 +40,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// What it counts, see [`crate::insight::Summary::to_bytes`].
     pub summary: &'a [u8],
+    /// What was put aside of it, see [`crate::dead_letters::DeadLetters::to_bytes`].
+    pub dead: &'a [u8],
 }
 
 /// What a segment says of itself.
@@ -62,7 +66,9 @@ impl SegmentHeader {
         let grace_ms = u64::try_from(self.rules.grace.as_millis()).unwrap_or(u64::MAX);
         let (paths, agents) = (self.rules.keys.paths as u64, self.rules.keys.agents as u64);
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
-        for field in [SEGMENT_MAGIC, self.sequence, self.id, grace_ms, paths, agents] {
+        for field in
+            [SEGMENT_MAGIC, self.sequence, self.id, grace_ms, paths, agents, self.rules.paths]
+        {
             bytes.extend(field.to_le_bytes());
         }
         bytes.extend(xxh3_64(&bytes).to_le_bytes());
@@ -71,14 +77,14 @@ impl SegmentHeader {
 
     pub(super) fn decode(block: &[u8]) -> Option<Self> {
         let field = |n: usize| u64_at(block, n * 8);
-        if field(0)? != SEGMENT_MAGIC || field(6)? != xxh3_64(&block[..SEGMENT_HEADER_BYTES - 8]) {
+        if field(0)? != SEGMENT_MAGIC || field(7)? != xxh3_64(&block[..SEGMENT_HEADER_BYTES - 8]) {
             return None;
         }
         let keys = KeyLimits {
             paths: usize::try_from(field(4)?).ok()?,
             agents: usize::try_from(field(5)?).ok()?,
         };
-        let rules = Rules { grace: Duration::from_millis(field(3)?), keys };
+        let rules = Rules { grace: Duration::from_millis(field(3)?), keys, paths: field(6)? };
         Some(Self { sequence: field(1)?, id: field(2)?, rules })
     }
 }
@@ -91,7 +97,7 @@ pub(super) fn frame_bytes(payload_bytes: u64) -> u64 {
 /// Bytes that one record fills.
 pub(super) fn record_bytes(record: &Record<'_>) -> u64 {
     let text = record.customer.len() + record.key.len() + record.request_id.len();
-    (RECORD_HEADER_BYTES + text + record.summary.len()) as u64
+    (RECORD_HEADER_BYTES + text + record.summary.len() + record.dead.len()) as u64
 }
 
 /// Writes a whole frame into `frame`, which is cleared first.
@@ -121,15 +127,17 @@ pub(super) fn encode_frame(
 
 fn encode_record(frame: &mut Vec<u8>, record: &Record<'_>) {
     let short = |text: &str| u8::try_from(text.len()).expect("checked when the id was made");
-    let summary_bytes = u32::try_from(record.summary.len()).expect("about a body, or less");
-    frame.extend(summary_bytes.to_le_bytes());
+    let length = |part: &[u8]| u32::try_from(part.len()).expect("about a body, or less");
+    frame.extend(length(record.summary).to_le_bytes());
     frame.extend([short(record.customer), short(record.key), short(record.request_id)]);
     frame.push(0);
     frame.extend(record.digest.0.to_le_bytes());
+    frame.extend(length(record.dead).to_le_bytes());
     frame.extend(record.customer.as_bytes());
     frame.extend(record.key.as_bytes());
     frame.extend(record.request_id.as_bytes());
     frame.extend(record.summary);
+    frame.extend(record.dead);
 }
 
 impl FrameHeader {
@@ -169,10 +177,12 @@ pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Recor
         let (header, rest) = payload.split_at_checked(RECORD_HEADER_BYTES)?;
         let summary_bytes = u32_at(header, 0)? as usize;
         let digest = ContentDigest(u128_at(header, 8)?);
+        let dead_bytes = u32_at(header, 24)? as usize;
         let (customer, rest) = rest.split_at_checked(header[4].into())?;
         let (key, rest) = rest.split_at_checked(header[5].into())?;
         let (request_id, rest) = rest.split_at_checked(header[6].into())?;
         let (summary, rest) = rest.split_at_checked(summary_bytes)?;
+        let (dead, rest) = rest.split_at_checked(dead_bytes)?;
         if header[7] != 0 {
             return None;
         }
@@ -182,6 +192,7 @@ pub(super) fn decode_records(mut payload: &[u8], count: u32) -> Option<Vec<Recor
             key: std::str::from_utf8(key).ok()?,
             request_id: std::str::from_utf8(request_id).ok()?,
             summary,
+            dead,
         });
         payload = rest;
     }

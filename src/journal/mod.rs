@@ -9,14 +9,15 @@
 //!
 //! ```text
 //! segment   header block (4 KiB) | frame | frame | … | zeros, or what the file's earlier life left
-//! header    magic "LOGMSEG2" | sequence | id (random) | grace in ms | limit of paths | of agents
-//!           | xxh3-64 of all before                                                     (7 × u64)
+//! header    magic "LOGMSEG3" | sequence | id (random) | grace in ms | limit of paths | of agents
+//!           | rules of paths | xxh3-64 of all before                                    (8 × u64)
 //! frame     starts on a multiple of 4 KiB, zero-padded to the next
 //!           magic "LMFR" u32 | records u32 | segment id | group | accept time in ms
 //!           | length of all records | checksum                            (2 × u32, then 5 × u64)
 //!           | record | record | …
 //! record    length of summary u32 | of customer u8 | of key u8 | of request id u8 | zero u8
-//!           | content digest u128 | customer | key | request id | summary (`insight/bytes.rs`)
+//!           | content digest u128 | length of dead letters u32 | customer | key | request id
+//!           | summary (`insight/bytes.rs`) | dead letters (`dead_letters.rs`)
 //! ```
 //!
 //! All numbers are little-endian. A frame's checksum is xxh3-64 over the frame with the checksum

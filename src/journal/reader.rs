@@ -349,12 +349,12 @@ mod tests {
     use crate::journal::{Journal, SegmentKeeper};
 
     fn rules() -> Rules {
-        Rules { grace: Duration::ZERO, keys: KeyLimits { paths: 9, agents: 9 } }
+        Rules { grace: Duration::ZERO, keys: KeyLimits { paths: 9, agents: 9 }, paths: 7 }
     }
 
     fn record(summary: &[u8]) -> Record<'_> {
         let (digest, customer, key) = (ContentDigest(1), "c", "k");
-        Record { digest, customer, key, request_id: "r", summary }
+        Record { digest, customer, key, request_id: "r", summary, dead: b"dead" }
     }
 
     /// A frame that was whole in memory and is not on the disk must not be counted, even where

@@ -79,7 +79,7 @@ fn begin(keeper: &Arc<Mutex<SegmentKeeper>>, last: Group) -> Journal {
 
 fn record<'a>(customer: &'a str, summary: &'a [u8]) -> Record<'a> {
     let digest = ContentDigest::of(1, summary);
-    Record { digest, customer, key: "key", request_id: "request", summary }
+    Record { digest, customer, key: "key", request_id: "request", summary, dead: b"" }
 }
 
 fn body_of(group: u64) -> Vec<u8> {

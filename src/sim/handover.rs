@@ -150,7 +150,7 @@ impl Engine {
             let path = format!("/{number}");
             let entries: Vec<_> = MINUTES.map(|minute| (minute, path.as_str())).collect();
             let (customer, summary) = (self.customer.clone(), summary(&batch(&entries)));
-            AcceptedBatch { customer, summary, permit: Box::new(()) }
+            AcceptedBatch { customer, summary, dead: None, permit: Box::new(()) }
         };
         let batches = batches.iter().map(accept).collect();
         if self.left_out == LeftOut::DispatchBeforeAnswer {
@@ -290,7 +290,7 @@ fn run(disk: &SimDisk, left_out: LeftOut) {
         let (of, sequencer) = (Arc::clone(&engine), sequencer.clone());
         parties.push(thread::spawn(move || of.submit(sender, &sequencer)));
     }
-    let retention = Retention { minutes: Duration::MAX, hours: Duration::MAX };
+    let retention = Retention::FOREVER;
     let checkpointer = Checkpointer { disk, layout, store, retention };
     let of = Arc::clone(&engine);
     parties.push(thread::spawn(move || of.checkpoint(&checkpointer, &sequencer)));

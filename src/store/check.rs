@@ -4,7 +4,7 @@ use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata
 
 use super::rollup::sum_of_parts;
 use super::rows::{Level, Parts, RowError, RowResult, WindowTables, parse_key};
-use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS, guard};
+use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS, guard, letters};
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::{Minute, WindowSize};
@@ -20,7 +20,7 @@ pub enum RowFault {
     Checksum {
         /// The table.
         table: String,
-        /// Customer and start of the window, where its key can be read.
+        /// Customer and start of the window, or the name of the letter, where its key can be read.
         at: Option<String>,
     },
     /// A window has counts but no totals.
@@ -98,6 +98,7 @@ impl Store {
                     }
                 }
             }
+            letters::check(&txn, |at| fault(RowFault::Checksum { table: "letters".into(), at }))?;
             Ok(done)
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::WriteTransaction;
 
+use super::letters::{LetterStats, LetterTables};
 use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key};
 use super::{
     AGENTS, DIRTY, LIVES, META, PATHS, Position, Retention, SEALS, Store, StoreError, TOTALS,
@@ -43,6 +44,8 @@ pub struct CheckpointStats {
     pub rebuilt: usize,
     /// Hours and days whose parts went past retention.
     pub expired: usize,
+    /// How the dead letters stand.
+    pub letters: LetterStats,
 }
 
 /// Tables of the running transaction.
@@ -79,7 +82,12 @@ impl Store {
                 tables.mark(*hour, customer, epoch.0, checkpoint.position.accepted.0)?;
             }
             stats.rebuilt = self.rebuild_closed(&mut tables, epoch, checkpoint.now.wall)?;
-            stats.expired = self.expire(&mut tables, checkpoint.retention, checkpoint.now.wall)?;
+            let (retention, now) = (checkpoint.retention, checkpoint.now.wall);
+            stats.expired = self.expire(&mut tables, retention, now)?;
+            let mut letters = LetterTables::open(txn)?;
+            let put_aside = checkpoint.deltas.iter().flat_map(|delta| delta.dead());
+            put_aside.into_iter().try_for_each(|dead| letters.put(dead))?;
+            stats.letters = letters.expire(retention.letters, now)?;
             failpoint::reach(Failpoint::BeforeCommit);
             Ok(stats)
         })

@@ -6,6 +6,7 @@ use redb::{
     ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
 
+use super::letters::{LETTERS, LETTERS_HELD};
 use super::rows::RowResult;
 use super::{
     AGENTS, DIRTY, LIVES, META, PATHS, Position, SEALS, Store, StoreError, TOTALS, TOUCHED, seals,
@@ -49,12 +50,20 @@ impl FrozenStore {
         self.position
     }
 
+    /// Reads what is held.
+    pub(super) fn reading<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> RowResult<T>,
+    ) -> Result<T, StoreError> {
+        self.store.reading(|_| read(&self.txn))
+    }
+
     /// Up to where each claim page is durable.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn seals(&self) -> Result<Seals, StoreError> {
-        self.store.reading(|_| seals(&self.txn))
+        self.reading(seals)
     }
 
     /// Writes all rows into an empty store. The life that runs has not ended, but for the copy it
@@ -74,6 +83,8 @@ impl FrozenStore {
             rows.copy(txn, META)?;
             rows.copy(txn, LIVES)?;
             rows.copy(txn, SEALS)?;
+            rows.copy(txn, LETTERS)?;
+            rows.copy(txn, LETTERS_HELD)?;
             let Position { incarnation: Incarnation(life), group: Group(last), .. } = self.position;
             txn.open_table(LIVES)?.insert(life, last)?;
             Ok(())
@@ -99,6 +110,8 @@ impl Rows<'_> {
             all += self.from.open_table(table)?.len()?;
         }
         all += self.from.open_table(SEALS)?.len()?;
+        all += self.from.open_table(LETTERS)?.len()?;
+        all += self.from.open_table(LETTERS_HELD)?.len()?;
         Ok(all + self.from.open_table(META)?.len()? + self.from.open_table(LIVES)?.len()?)
     }
 

@@ -10,7 +10,8 @@
 //!
 //! ```text
 //! table     key                        value
-//! totals    window                     requests, late, revision, first group           (varints)
+//! totals    window                     requests, late, revision, first group           (varints),
+//!                                      responses, if any were said     (see `responses.rs`)
 //! paths     window                     number of names, then each: length, name, count (varints)
 //! agents    window                     the same
 //! dirty     window (hour or day)       epoch that last changed something in it            (u64)
@@ -18,6 +19,9 @@
 //! meta      name                       checkpoint_group, epoch, incarnation, …            (u64)
 //! lives     incarnation                its last group                                     (u64)
 //! seals     claim page                 up to where it is durable, in bytes                (u64)
+//! letters   customer, 0, group, place, when accepted, framing (varints), key, request id, format,
+//!           index (big-endian)         reason, body (each with its length before it)
+//! letters_held  customer               number of letters, and their bytes          (u64, u64)
 //! ```
 //!
 //! # Rules
@@ -36,6 +40,7 @@ mod check;
 mod commit;
 mod copy;
 mod expire;
+mod letters;
 mod read;
 mod rollup;
 mod rows;
@@ -55,6 +60,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
+pub use letters::{LetterId, LetterRetention, LetterStats, StoredLetter};
 pub use read::{Page, Series, Snapshot};
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
@@ -65,6 +71,7 @@ use crate::counts::KeyLimits;
 use crate::disk::{Disk, DiskError, Layout, PageId};
 use crate::ids::{AcceptTime, Epoch, Group, Incarnation};
 use backend::{Contained, DiskBackend};
+use letters::{LETTERS, LETTERS_HELD};
 
 type Bytes = &'static [u8];
 const TOTALS: TableDefinition<Bytes, Bytes> = TableDefinition::new("totals");
@@ -134,6 +141,14 @@ pub struct Retention {
     pub minutes: Duration,
     /// Hours, counted the same way.
     pub hours: Duration,
+    /// Dead letters.
+    pub letters: LetterRetention,
+}
+
+impl Retention {
+    /// Everything is kept.
+    pub const FOREVER: Self =
+        Self { minutes: Duration::MAX, hours: Duration::MAX, letters: LetterRetention::FOREVER };
 }
 
 /// The open store.
@@ -247,6 +262,8 @@ impl Store {
             txn.open_table(META)?;
             txn.open_table(LIVES)?;
             txn.open_table(SEALS)?;
+            txn.open_table(LETTERS)?;
+            txn.open_table(LETTERS_HELD)?;
             Ok(())
         })
     }

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::counts::{Counts, Totals, WindowCounts};
 use crate::fields::{put_varint, take_varint};
 use crate::ids::{CustomerId, Group};
+use crate::responses::Responses;
 use crate::window::{Minute, WindowSize};
 
 /// What kind of window a row is of. The number is stored and never changes its meaning.
@@ -155,13 +156,13 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
     xxh3_64_with_seed(value, xxh3_64_with_seed(key, 0)).to_le_bytes()
 }
 
-fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let checksum = checksum(key, &value);
     value.extend(checksum);
     value
 }
 
-fn open<'a>(table: &str, key: &[u8], value: &'a [u8]) -> RowResult<&'a [u8]> {
+pub(super) fn open<'a>(table: &str, key: &[u8], value: &'a [u8]) -> RowResult<&'a [u8]> {
     match value.split_last_chunk::<8>() {
         Some((value, recorded)) if checksum(key, value) == *recorded => Ok(value),
         _ => Err(RowError::Corrupt(table.into())),
@@ -174,14 +175,22 @@ fn encode_totals(totals: &Totals) -> Vec<u8> {
     for number in [totals.requests, totals.late, totals.revision, first] {
         put_varint(&mut value, number);
     }
+    if !totals.responses.is_empty() {
+        totals.responses.put(&mut value);
+    }
     value
 }
 
 fn decode_totals(mut value: &[u8]) -> RowResult<Totals> {
-    let mut next = || take_varint(&mut value);
     let mut take = || {
+        let mut next = || take_varint(&mut value);
         let (requests, late, revision, first) = (next()?, next()?, next()?, next()?);
-        Some(Totals { requests, late, revision, first: (first > 0).then_some(Group(first)) })
+        let first = (first > 0).then_some(Group(first));
+        let responses = match value {
+            [] => Responses::default(),
+            _ => Responses::take(&mut value)?,
+        };
+        Some(Totals { requests, late, revision, first, responses })
     };
     let totals = take().filter(|_| value.is_empty());
     totals.ok_or_else(|| RowError::Corrupt("totals".into()))

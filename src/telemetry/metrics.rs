@@ -13,6 +13,8 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::store::LetterStats;
+
 /// What sort of number a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
@@ -58,6 +60,12 @@ metrics! {
         "Batches by what became of them: accepted, duplicate, conflict, rejected, overloaded.";
     ENTRIES "logmill_entries_total" Counter []
         "Entries in accepted batches.";
+    DEAD_LETTERS "logmill_dead_letters" Gauge []
+        "Invalid entries that are put aside, as of the last checkpoint.";
+    PUT_ASIDE "logmill_dead_letters_total" Counter []
+        "Invalid entries of accepted batches that were put aside.";
+    LETTERS_ENDED "logmill_dead_letters_removed_total" Counter ["reason"]
+        "Dead letters that are no more: replayed, dropped, expired, or crowded-out by later ones.";
     BATCH_BYTES "logmill_batch_bytes" Histogram []
         "Decompressed size of accepted batches.";
     INFLIGHT_BYTES "logmill_inflight_bytes" Gauge []
@@ -231,6 +239,39 @@ pub fn accepted(entries: u32, bytes: usize) {
         counted.increment(entries.into());
         sizes.record(to_f64(bytes as u64));
     });
+}
+
+/// Invalid entries of an accepted batch were put aside.
+pub fn put_aside(entries: usize) {
+    counter!(PUT_ASIDE).increment(entries as u64);
+}
+
+/// Why a dead letter is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetterEnd {
+    /// It counts now.
+    Replayed,
+    /// An operator said so.
+    Dropped,
+}
+
+/// Dead letters were removed on an operator's word.
+pub fn letters_ended(end: LetterEnd, letters: u64) {
+    let reason = match end {
+        LetterEnd::Replayed => "replayed",
+        LetterEnd::Dropped => "dropped",
+    };
+    counter!(LETTERS_ENDED, "reason" => reason).increment(letters);
+}
+
+/// How the dead letters stand after a checkpoint.
+pub fn letters(stats: LetterStats) {
+    gauge!(DEAD_LETTERS).set(to_f64(stats.held));
+    for (reason, letters) in [("expired", stats.expired), ("crowded-out", stats.crowded_out)] {
+        if letters > 0 {
+            counter!(LETTERS_ENDED, "reason" => reason).increment(letters);
+        }
+    }
 }
 
 /// A query was answered.

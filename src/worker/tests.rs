@@ -14,7 +14,8 @@ fn worker() -> PartitionWorker {
 fn apply(worker: &mut PartitionWorker, entries: &[(u32, &str)], accepted: u32) -> Applied {
     let summary = summary(&batch(entries));
     let windows = summary.windows.len();
-    let batch = AcceptedBatch { customer: customer("c"), summary, permit: Box::new(()) };
+    let batch =
+        AcceptedBatch { customer: customer("c"), summary, dead: None, permit: Box::new(()) };
     let batch = Arc::new(batch);
     let items = (0..windows).map(|window| (Arc::clone(&batch), window)).collect();
     worker.step(WorkerMessage::Apply(Apply {
@@ -22,6 +23,7 @@ fn apply(worker: &mut PartitionWorker, entries: &[(u32, &str)], accepted: u32) -
         accepted: wall(accepted),
         rules: RULES,
         items,
+        dead: Vec::new(),
     }))
 }
 
@@ -121,12 +123,14 @@ fn the_permit_is_given_back_after_the_last_window() {
     let (permit, given_back) = (Arc::new(()), |permit: &Arc<()>| Arc::strong_count(permit) == 1);
     let summary = summary(&batch(&[(1, "/a"), (2, "/a")]));
     let held = Box::new(Arc::clone(&permit));
-    let batch = Arc::new(AcceptedBatch { customer: customer("c"), summary, permit: held });
+    let batch =
+        Arc::new(AcceptedBatch { customer: customer("c"), summary, dead: None, permit: held });
     let [first, second] = [0, 1].map(|window| Apply {
         group: Group(1),
         accepted: wall(1),
         rules: RULES,
         items: vec![(Arc::clone(&batch), window)],
+        dead: Vec::new(),
     });
     drop(batch);
     let mut worker = worker();

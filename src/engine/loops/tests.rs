@@ -47,7 +47,7 @@ fn start(room: usize) -> Loops {
         status: Arc::clone(&status),
         partitions: PARTITIONS,
         rules: RULES,
-        retention: Retention { minutes: FOREVER, hours: FOREVER },
+        retention: Retention::FOREVER,
         checkpoint_memory_bytes: usize::MAX,
         archive: ArchiveRetention::Off,
         segment_bytes: limits::SEGMENT_BYTES,

@@ -1,8 +1,8 @@
 //! Entrance for fuzzers: query strings.
 
-use super::parameters::{Parameters, cursor, parse_cursor};
 use crate::fuzzing::Taken;
 use crate::http::fuzz::can_be_told;
+use crate::http::parameters::{Parameters, cursor, parse_cursor};
 use crate::http::problem::Problem;
 use crate::ids::AcceptTime;
 use crate::window::{Minute, Span, WindowSize};

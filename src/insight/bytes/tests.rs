@@ -22,9 +22,9 @@ fn the_form_is_fixed() {
         expected.extend(name.as_bytes());
     }
     expected.extend([3]);
-    expected.extend([5, 1, 2, 1, 1, 1, 1]);
-    expected.extend([1, 2, 0, 2, 1, 1, 2, 1, 1, 1, 2]);
-    expected.extend([0x98, 0xf7, 0x36, 1, 4, 1, 1, 5, 1]);
+    expected.extend([5 << 1, 1, 2, 1, 1, 1, 1]);
+    expected.extend([1 << 1, 2, 0, 2, 1, 1, 2, 1, 1, 1, 2]);
+    expected.extend([0xb0, 0xee, 0x6d, 1, 4, 1, 1, 5, 1]);
     assert_eq!(example().to_bytes(), expected);
 }
 
@@ -44,19 +44,26 @@ fn what_was_never_written_is_not_taken() {
         assert!(Summary::from_bytes(&bytes[..end]).is_none(), "cut at {end}");
     }
     let refused: &[(&str, &[u8])] = &[
-        ("more after it", &[1, 1, b'a', 1, 5, 1, 0, 1, 1, 0, 1, 0]),
-        ("a name twice", &[2, 1, b'a', 1, b'a', 1, 5, 1, 0, 1, 1, 0, 1]),
-        ("agents are not paths", &[1, 1, b'a', 1, 5, 1, 0, 2, 1, 0, 1]),
-        ("no such name", &[1, 1, b'a', 1, 5, 1, 1, 1, 1, 0, 1]),
-        ("nothing counted", &[1, 1, b'a', 1, 5, 1, 0, 0, 1, 0, 0]),
-        ("no text", &[1, 1, 0xff, 1, 5, 1, 0, 1, 1, 0, 1]),
-        ("a long form", &[1, 1, b'a', 1, 0x85, 0, 1, 0, 1, 1, 0, 1]),
+        ("more after it", &[1, 1, b'a', 1, 10, 1, 0, 1, 1, 0, 1, 0]),
+        ("a name twice", &[2, 1, b'a', 1, b'a', 1, 10, 1, 0, 1, 1, 0, 1]),
+        ("agents are not paths", &[1, 1, b'a', 1, 10, 1, 0, 2, 1, 0, 1]),
+        ("no such name", &[1, 1, b'a', 1, 10, 1, 1, 1, 1, 0, 1]),
+        ("nothing counted", &[1, 1, b'a', 1, 10, 1, 0, 0, 1, 0, 0]),
+        ("no text", &[1, 1, 0xff, 1, 10, 1, 0, 1, 1, 0, 1]),
+        ("a long form", &[1, 1, b'a', 1, 0x8a, 0, 1, 0, 1, 1, 0, 1]),
+        ("responses that say nothing", &[1, 1, b'a', 1, 11, 0, 0, 1, 0, 1, 1, 0, 1]),
+        ("more statuses than requests", &[1, 1, b'a', 1, 11, 0, 1, 200, 1, 2, 1, 0, 1, 1, 0, 1]),
         ("more names than bytes", &[0xff, 0xff, 0xff, 0xff, 0x0f]),
-        ("a minute past all", &[0, 1, 0xff, 0xff, 0xff, 0xff, 0x1f, 0, 0]),
+        ("a minute past all", &[0, 1, 0xff, 0xff, 0xff, 0xff, 0x3f, 0, 0]),
     ];
     for (what, bytes) in refused {
         assert!(Summary::from_bytes(bytes).is_none(), "{what}");
     }
-    let taken = Summary::from_bytes(&[1, 1, b'a', 1, 5, 1, 0, 1, 1, 0, 1]);
+    let taken = Summary::from_bytes(&[1, 1, b'a', 1, 10, 1, 0, 1, 1, 0, 1]);
     assert!(taken.is_some_and(|summary| summary.entries == 1));
+    let answered = [1, 1, b'a', 1, 11, 8, 1, 200, 1, 1, 1, 0, 1, 1, 0, 1];
+    let taken = Summary::from_bytes(&answered).expect("one request, with 200 and 7 bytes");
+    assert_eq!(taken.windows[0].responses.bytes(), Some(7));
+    assert!(taken.windows[0].responses.statuses().eq([(200, 1)]));
+    assert_eq!(taken.to_bytes(), answered);
 }

@@ -61,7 +61,11 @@ impl Server {
             status: Arc::new(Status::new(self.partitions, ceilings)),
             partitions: self.partitions,
             rules: RULES,
-            retention: Retention { minutes: 100_000 * DAY, hours: 100_000 * DAY },
+            retention: Retention {
+                minutes: 100_000 * DAY,
+                hours: 100_000 * DAY,
+                ..Retention::FOREVER
+            },
             checkpoint_memory_bytes: self.memory_bytes,
             segment_bytes: crate::limits::SEGMENT_BYTES,
             archive: ArchiveRetention::Off,

@@ -1,12 +1,14 @@
 //! The control socket: what an operator on this machine may ask the running server to do.
 //!
 //! A Unix socket in the data directory, which only the server's own user can reach. A request is
-//! one line of JSON, `{"backup":"/absolute/path"}`; the answer is lines of JSON: any number of
-//! `{"stage","done","all"}`, then `{"ok":true}` or `{"error"}`. A client that goes away does not
-//! stop a backup.
+//! one line of JSON, such as `{"backup":"/absolute/path"}` or `{"list":{"customer":"acme"}}`; the
+//! answer is lines of JSON: any number of `{"stage","done","all"}`, or of dead letters, then
+//! `{"ok":true}` or `{"error"}`. A client that goes away does not stop what it has asked for.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream as BlockingStream;
+mod ask;
+mod letters;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,17 +17,43 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+pub use ask::{AskError, ask};
+pub use letters::Decoding;
+
 use crate::backup::{Backup, BackupError};
 use crate::disk::{Disk, DiskError, DiskResult, Layout};
 use crate::engine::Engine;
 use crate::limits;
+use crate::store::StoredLetter;
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Request {
+pub enum Request {
     /// Copy the data directory there.
     Backup(PathBuf),
+    /// Tell dead letters.
+    List(Which),
+    /// Count dead letters that are valid now.
+    Replay {
+        /// Which of them.
+        #[serde(flatten)]
+        which: Which,
+        /// The format to read them by, in place of each one's own.
+        format: Option<String>,
+    },
+    /// Remove dead letters.
+    Drop(Which),
+}
+
+/// Which dead letters are meant: all, without anything.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Which {
+    /// One customer's.
+    pub customer: Option<String>,
+    /// These alone, by their names.
+    pub ids: Vec<String>,
 }
 
 /// A line of the answer.
@@ -41,6 +69,8 @@ pub enum Reply {
         /// How much there is.
         all: u64,
     },
+    /// A dead letter.
+    Letter(Box<Letter>),
     /// It is done.
     Done {
         /// Always true.
@@ -53,6 +83,57 @@ pub enum Reply {
     },
 }
 
+/// A dead letter as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Letter {
+    /// Its name, `customer/group.batch.entry`.
+    pub id: String,
+    /// Whose it is.
+    pub customer: String,
+    /// When its batch was accepted, in RFC 3339.
+    pub accepted_at: String,
+    /// The batch's idempotency key.
+    pub batch_id: String,
+    /// The request that brought it.
+    pub request_id: String,
+    /// The media type of `body`.
+    pub content_type: String,
+    /// The name of its format.
+    pub format: String,
+    /// What was wrong with it.
+    pub reason: String,
+    /// Its original bytes, with U+FFFD for what is no text.
+    pub body: String,
+    /// The same in hexadecimal digits, where they are no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_hex: Option<String>,
+    /// What became of it, if something was asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
+impl Letter {
+    fn of(letter: &StoredLetter, result: Option<String>) -> Self {
+        let accepted = i64::try_from(letter.accepted.0).unwrap_or(i64::MAX);
+        let accepted = jiff::Timestamp::from_millisecond(accepted).unwrap_or_default();
+        let hex = || letter.body.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            id: letter.id.to_string(),
+            customer: letter.id.customer.to_string(),
+            accepted_at: accepted.to_string(),
+            batch_id: letter.key.to_string(),
+            request_id: letter.request_id.to_string(),
+            content_type: letter.framing.media_type().to_owned(),
+            format: letter.format.to_string(),
+            reason: letter.reason.to_string(),
+            body: String::from_utf8_lossy(&letter.body).into_owned(),
+            body_hex: std::str::from_utf8(&letter.body).err().map(|_| hex()),
+            result,
+        }
+    }
+}
+
 /// Who does what is asked.
 #[derive(Debug, Clone)]
 pub struct Controller {
@@ -62,6 +143,8 @@ pub struct Controller {
     pub disk: Arc<dyn Disk>,
     /// How that is laid out.
     pub layout: Layout,
+    /// How bodies are read.
+    pub decoding: Arc<Decoding>,
 }
 
 impl Controller {
@@ -101,9 +184,9 @@ impl Controller {
         }
         let (replies, mut told) = mpsc::channel(16);
         match serde_json::from_str::<Request>(&line) {
-            Ok(Request::Backup(to)) => {
+            Ok(request) => {
                 let controller = self.clone();
-                drop(tokio::task::spawn_blocking(move || controller.backup(&to, &replies)));
+                drop(tokio::task::spawn_blocking(move || controller.run(request, &replies)));
             }
             Err(error) => {
                 replies.send(Reply::Failed { error: error.to_string() }).await.ok();
@@ -116,6 +199,20 @@ impl Controller {
             line.push(b'\n');
             listening = listening && writer.write_all(&line).await.is_ok();
         }
+    }
+
+    fn run(&self, request: Request, replies: &mpsc::Sender<Reply>) {
+        let tell = |reply| replies.blocking_send(reply).is_ok();
+        let done = match request {
+            Request::Backup(to) => return self.backup(&to, replies),
+            Request::List(which) => self.list(&which, &tell),
+            Request::Drop(which) => self.drop_letters(&which, &tell),
+            Request::Replay { which, format } => self.replay(&which, format.as_deref(), &tell),
+        };
+        tell(match done {
+            Ok(()) => Reply::Done { ok: true },
+            Err(error) => Reply::Failed { error: format!("{:#}", anyhow::Error::new(error)) },
+        });
     }
 
     fn backup(&self, to: &Path, replies: &mpsc::Sender<Reply>) {
@@ -144,66 +241,4 @@ impl Controller {
         let frozen = self.engine.freeze().map_err(|_| BackupError::Stopped)?;
         Ok(backup.write(&frozen, watch)?)
     }
-}
-
-/// Why a running server did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// No server runs on the data directory.
-    #[error("no server runs on {}", path.display())]
-    NotRunning {
-        /// The data directory.
-        path: PathBuf,
-    },
-    /// The server is gone, or cannot be talked to.
-    #[error("cannot talk to the server on {}", path.display())]
-    Broken {
-        /// The socket.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The server says no.
-    #[error("the server refused: {reason}")]
-    Refused {
-        /// Its words.
-        reason: String,
-    },
-}
-
-/// Asks the server that runs on a data directory to copy it. Blocks until that is done.
-///
-/// # Errors
-/// [`AskError`]; `NotRunning` if there is no server to ask.
-pub fn ask_for_backup(
-    layout: &Layout,
-    to: &Path,
-    mut progress: impl FnMut(&str, u64, u64),
-) -> Result<(), AskError> {
-    let path = layout.control();
-    let mut stream = match BlockingStream::connect(&path) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Err(AskError::NotRunning { path: layout.root().to_path_buf() });
-        }
-        connected => connected.map_err(|source| AskError::Broken { path: path.clone(), source })?,
-    };
-    let broken = |source| AskError::Broken { path: path.clone(), source };
-    let mut line = serde_json::to_vec(&Request::Backup(to.to_path_buf()))
-        .map_err(|error| broken(error.into()))?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(broken)?;
-    for line in BufReader::new(stream).lines() {
-        let line = line.map_err(broken)?;
-        match serde_json::from_str(&line).map_err(|error| broken(error.into()))? {
-            Reply::Progress { stage, done, all } => progress(&stage, done, all),
-            Reply::Done { .. } => return Ok(()),
-            Reply::Failed { error } => return Err(AskError::Refused { reason: error }),
-        }
-    }
-    Err(broken(io::ErrorKind::UnexpectedEof.into()))
 }

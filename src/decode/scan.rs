@@ -1,4 +1,4 @@
-//! The quick reader of JSON bodies: one pass over the bytes, nothing copied.
+//! The quick reader of logmill's own entries: one pass over the bytes, nothing copied.
 //!
 //! It takes bodies as nearly all senders write them and gives up at anything else; then the body is
 //! read again with serde_json, which alone decides what is valid. IMPORTANT: it must never take
@@ -6,32 +6,84 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
-use super::Fields;
+use super::format::Framing;
+use super::rfc3339::MinuteMemo;
+use crate::entry::{LogEntry, Said};
+use crate::insight::Summariser;
 
-/// Hands the fields of each entry to `each`, with whether they are known to have no control byte;
-/// it may give up, too. `None` means that nothing that was handed on counts.
-pub(super) fn scan<'a>(
-    body: &'a str,
-    mut each: impl FnMut(&Fields<'a>, bool) -> Option<()>,
-) -> Option<()> {
-    // Looked at once in the whole body: most have none, and then no string has.
-    let is_control = |byte: u8| (byte < b' ') | (byte == 0x7f);
-    let has_control = body.bytes().fold(false, |found, byte| found | is_control(byte));
-    let mut scanner = Scanner { body, at: 0, has_control, has_escape: false };
+/// Adds each entry of the body to an empty sum. `None` means that it gave up, and that nothing of
+/// the sum counts.
+pub(super) fn scan(framing: Framing, body: &[u8], sum: &mut Summariser<'_>) -> Option<()> {
+    let body = std::str::from_utf8(body).ok()?;
+    let mut times = MinuteMemo::default();
+    let mut add = |fields: Fields<'_>, is_clean| {
+        let minute = times.minute(&fields.received_at).ok()?;
+        let said = Said {
+            method: Some(&fields.method),
+            path: &fields.path,
+            user_agent: &fields.user_agent,
+            status: fields.status,
+            bytes: fields.bytes,
+            is_clean,
+        };
+        sum.add(&LogEntry::new(minute, said).ok()?);
+        Some(())
+    };
+    match framing {
+        Framing::Json if body.starts_with('[') || body.trim_ascii_start().starts_with('[') => {
+            array(body, &mut add)
+        }
+        Framing::Json => Scanner::new(body, has_control(body, false)).only(&mut add),
+        Framing::Lines => lines(body, &mut add),
+        Framing::Csv(_) => None,
+    }
+}
+
+fn array<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
+    let mut scanner = Scanner::new(body, has_control(body, false));
     scanner.take(b'[')?;
     loop {
         let fields = scanner.entry()?;
-        each(&fields, !scanner.has_control && !scanner.has_escape)?;
+        add(fields, scanner.is_clean())?;
         match scanner.next()? {
             b',' => {}
-            b']' => break,
+            b']' => return scanner.ends(),
             _ => return None,
         }
     }
-    scanner.skip_space();
-    (scanner.at == body.len()).then_some(())
+}
+
+fn lines<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
+    let has_control = has_control(body, true);
+    let mut rest = body;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if !line.is_empty() {
+            Scanner::new(line, has_control).only(add)?;
+        }
+    }
+    Some(())
+}
+
+/// Looked at once in the whole body: most have none, and then no string has.
+fn has_control(body: &str, is_lines: bool) -> bool {
+    let is_control = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    let is_end = |byte: u8| is_lines & (byte == b'\n');
+    body.bytes().fold(false, |found, byte| found | (is_control(byte) & !is_end(byte)))
+}
+
+/// What an entry says, as it stands in the body.
+struct Fields<'a> {
+    received_at: Cow<'a, str>,
+    method: Cow<'a, str>,
+    path: Cow<'a, str>,
+    user_agent: Cow<'a, str>,
+    status: Option<u64>,
+    bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,6 +92,8 @@ enum Name {
     Method,
     Path,
     UserAgent,
+    Status,
+    Bytes,
     Other,
 }
 
@@ -54,27 +108,63 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
+    fn new(body: &'a str, has_control: bool) -> Self {
+        Self { body, at: 0, has_control, has_escape: false }
+    }
+
+    /// The body is one entry and nothing else.
+    fn only(mut self, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
+        let fields = self.entry()?;
+        add(fields, self.is_clean())?;
+        self.ends()
+    }
+
+    /// Whether what was read so far is known to have no control byte.
+    fn is_clean(&self) -> bool {
+        !self.has_control && !self.has_escape
+    }
+
+    /// Whether nothing follows but white space.
+    fn ends(mut self) -> Option<()> {
+        self.skip_space();
+        (self.at == self.body.len()).then_some(())
+    }
+
     fn entry(&mut self) -> Option<Fields<'a>> {
         // Kept as they stand in the body until all are there: two words each, in registers.
         let (mut received_at, mut method, mut path, mut user_agent) = (None, None, None, None);
+        let (mut status, mut bytes) = (None, None);
         self.take(b'{')?;
         loop {
             self.take(b'"')?;
-            let (field, is_short) = match self.name()? {
+            let name = self.name()?;
+            self.take(b':')?;
+            let (field, is_short) = match name {
                 Name::ReceivedAt => (Some(&mut received_at), true),
                 Name::Method => (Some(&mut method), true),
                 Name::Path => (Some(&mut path), true),
                 Name::UserAgent => (Some(&mut user_agent), false),
-                Name::Other => (None, false),
-            };
-            self.take(b':')?;
-            match (self.next()?, field) {
-                (b'"', Some(field)) if field.is_none() => {
-                    *field = Some(if is_short { self.short_string() } else { self.string() }?);
+                Name::Status => {
+                    self.number(&mut status)?;
+                    (None, false)
                 }
+                Name::Bytes => {
+                    self.number(&mut bytes)?;
+                    (None, false)
+                }
+                Name::Other => {
+                    let first = self.next()?;
+                    self.pass_over(first)?;
+                    (None, false)
+                }
+            };
+            if let Some(field) = field {
+                self.take(b'"')?;
+                let text = if is_short { self.short_string() } else { self.string() }?;
                 // A field that comes twice is for serde_json to refuse.
-                (_, Some(_)) => return None,
-                (first, None) => self.pass_over(first)?,
+                if field.replace(text).is_some() {
+                    return None;
+                }
             }
             match self.next()? {
                 b',' => {}
@@ -87,6 +177,8 @@ impl<'a> Scanner<'a> {
             method: self.text(method?)?,
             path: self.text(path?)?,
             user_agent: self.text(user_agent?)?,
+            status,
+            bytes,
         })
     }
 
@@ -113,6 +205,10 @@ impl<'a> Scanner<'a> {
             (Name::Path, 5)
         } else if rest.first_chunk() == Some(b"userAgent\"") {
             (Name::UserAgent, 10)
+        } else if rest.first_chunk() == Some(b"status\"") {
+            (Name::Status, 7)
+        } else if rest.first_chunk() == Some(b"bytes\"") {
+            (Name::Bytes, 6)
         } else {
             return self.other_name();
         };
@@ -128,6 +224,8 @@ impl<'a> Scanner<'a> {
             "method" => Name::Method,
             "path" => Name::Path,
             "userAgent" => Name::UserAgent,
+            "status" => Name::Status,
+            "bytes" => Name::Bytes,
             _ => Name::Other,
         })
     }
@@ -192,6 +290,21 @@ impl<'a> Scanner<'a> {
         let string = self.body.get(start..end)?;
         let is_invalid = self.has_control && string.bytes().any(|byte| byte < b' ');
         (!is_invalid).then_some(string)
+    }
+
+    /// A whole number, for a field that has none yet.
+    fn number(&mut self, field: &mut Option<u64>) -> Option<()> {
+        let first = self.next()?;
+        let start = self.at - 1;
+        let rest = &self.body[start..];
+        let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = &rest[..length];
+        self.at = start + length;
+        let is_usual = first != b'0' || length == 1;
+        match field.replace(digits.parse().ok().filter(|_| is_usual)?) {
+            None => Some(()),
+            Some(_) => None,
+        }
     }
 
     /// A value of a field that is ignored, from after its first byte: text, or a plain number or

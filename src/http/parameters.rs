@@ -1,6 +1,6 @@
 //! What a query asks for: its parameters, and where a page of its answer begins.
 
-use super::super::problem::{Problem, Type};
+use super::problem::{Problem, Type};
 use crate::ids::AcceptTime;
 use crate::limits;
 use crate::window::{Minute, Span, WindowSize};

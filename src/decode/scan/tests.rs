@@ -2,28 +2,35 @@
 
 use proptest::prelude::*;
 
-use super::super::RawEntry;
+use super::super::format::{Format, Formats};
+use super::super::{OnInvalid, records};
 use super::*;
+use crate::paths::PathRules;
+use crate::user_agent::AgentCache;
 
-type Read = Vec<[String; 4]>;
-
-fn owned(fields: &Fields<'_>) -> [String; 4] {
-    [&fields.received_at, &fields.method, &fields.path, &fields.user_agent]
-        .map(|field| field.clone().into_owned())
+/// The bytes of the summary that a reading comes to, if it takes the body.
+fn read_by(read: impl FnOnce(&mut Summariser<'_>) -> Option<()>) -> Option<Vec<u8>> {
+    let (mut agents, paths) = (AgentCache::new(), PathRules::default());
+    let mut sum = Summariser::new(&mut agents, &paths, 0);
+    read(&mut sum)?;
+    Some(sum.finish().to_bytes())
 }
 
-fn quickly(body: &str) -> Option<Read> {
-    let mut read = Read::new();
-    scan(body, |fields, _| {
-        read.push(owned(fields));
-        Some(())
-    })?;
-    Some(read)
+fn quickly_as(framing: Framing, body: &str) -> Option<Vec<u8>> {
+    read_by(|sum| scan(framing, body.as_bytes(), sum))
 }
 
-fn slowly(body: &str) -> Option<Read> {
-    let entries: Vec<RawEntry<'_>> = serde_json::from_str(body).ok()?;
-    Some(entries.iter().map(|RawEntry(fields)| owned(fields)).collect())
+fn slowly_as(framing: Framing, body: &str) -> Option<Vec<u8>> {
+    let format = Format { framing, fields: Formats::default().own().clone() };
+    read_by(|sum| records::read(&format, body.as_bytes(), OnInvalid::Reject, sum).ok().map(drop))
+}
+
+fn quickly(body: &str) -> Option<Vec<u8>> {
+    quickly_as(Framing::Json, body)
+}
+
+fn slowly(body: &str) -> Option<Vec<u8>> {
+    slowly_as(Framing::Json, body)
 }
 
 const ENTRY: &str =
@@ -37,10 +44,13 @@ fn the_usual_is_read_quickly() {
     for body in [
         format!("[{ENTRY}]"),
         format!(" [ {ENTRY} ,\r\n{pretty}\n]\n"),
-        format!("[{}]", ENTRY.replace("/a", r#"/\u0061\n\"é/ü/😀"#)),
+        format!("[{}]", ENTRY.replace("/a", r#"/\u0061\\\"é/ü/😀"#)),
         format!("[{}]", ENTRY.replace("method", r"m\u0065thod")),
         format!("[{}]", ENTRY.replace('}', r#","status":200,"bytes":1.50,"tls":true,"x":null}"#)),
         format!("[{}]", ENTRY.replace('{', r#"{"referer":"a\tb","":"","n":0,"#)),
+        format!("[{}]", ENTRY.replace('{', r#"{"bytes": 0 ,"st\u0061tus" :404,"#)),
+        ENTRY.into(),
+        format!("\n{pretty}\n"),
     ] {
         assert!(slowly(&body).is_some(), "{body}");
         assert_eq!(quickly(&body), slowly(&body), "{body}");
@@ -53,12 +63,19 @@ fn what_is_odd_is_left_to_serde_json() {
     for body in [
         String::new(),
         "[]".into(),
-        ENTRY.into(),
+        format!("{ENTRY}{ENTRY}"),
         format!("[{ENTRY},]"),
         format!("[{ENTRY}]]"),
         format!("[{ENTRY}"),
         format!("[{ENTRY} {ENTRY}]"),
         with(r#""path":"/b""#),
+        with(r#""status":20.0"#),
+        with(r#""status":1000"#),
+        with(r#""status":200,"status":200"#),
+        with(r#""bytes":-1"#),
+        with(r#""bytes":01"#),
+        with(r#""bytes":null"#),
+        with(r#""bytes":"1""#),
         with(r#""x":01"#),
         with(r#""x":1."#),
         with(r#""x":.5"#),
@@ -78,8 +95,30 @@ fn what_is_odd_is_left_to_serde_json() {
     }
 }
 
+/// A line is an entry, whatever its end; what goes over lines is for serde_json.
+#[test]
+fn lines_are_read_quickly() {
+    for body in [
+        format!("{ENTRY}\n{ENTRY}"),
+        format!("\n{ENTRY}\r\n\n {ENTRY} \n"),
+        ENTRY.replace('}', r#","status":304,"bytes":7}"#),
+    ] {
+        let quickly = quickly_as(Framing::Lines, &body);
+        assert!(quickly.is_some() && quickly == slowly_as(Framing::Lines, &body), "{body}");
+    }
+    for body in [
+        ENTRY.replace(',', ",\n"),
+        format!("{ENTRY}{ENTRY}"),
+        format!("{ENTRY},\n{ENTRY}"),
+        format!("[{ENTRY}]"),
+        ENTRY.replace("/a", "/a\n"),
+    ] {
+        assert_eq!(quickly_as(Framing::Lines, &body), None, "{body}");
+    }
+}
+
 /// What is put somewhere into a body.
-const PIECES: [&str; 20] = [
+const PIECES: [&str; 24] = [
     ",",
     ":",
     "}",
@@ -94,6 +133,10 @@ const PIECES: [&str; 20] = [
     r#","x":1"#,
     r#","x":-0.5e1"#,
     r#","x":[]"#,
+    r#","status":200"#,
+    r#""bytes":12,"#,
+    r#","bytes":1e3"#,
+    "0",
     r#","path":"/b""#,
     r#""x":true,"#,
     r#""x":"\ud800","#,
@@ -108,7 +151,7 @@ fn body() -> impl Strategy<Value = String> {
         r#""receivedAt":"2025-12-28T18:03:00Z""#,
         r#""method":"GET""#,
         r#""path" : "/a""#,
-        r#""userAgent":"x\ty""#,
+        r#""userAgent":"x\u0041y""#,
     ];
     let entry = Just(fields.to_vec()).prop_shuffle();
     prop::collection::vec(entry, 1..4).prop_map(|entries| {
@@ -138,6 +181,12 @@ proptest! {
         prop_assert!(!pieces.is_empty() || read.is_some(), "{}", body);
         if read.is_some() {
             prop_assert_eq!(read, slowly(&body), "{}", body);
+        }
+        let lines = body.trim_start_matches('[').trim_end_matches(']').replace("}, ", "}\n");
+        let read = quickly_as(Framing::Lines, &lines);
+        prop_assert!(!pieces.is_empty() || read.is_some(), "{}", lines);
+        if read.is_some() {
+            prop_assert_eq!(read, slowly_as(Framing::Lines, &lines), "{}", lines);
         }
     }
 

@@ -1,0 +1,78 @@
+//! CSV bodies (RFC 4180), with or without a header line.
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+
+use super::DecodeError;
+use super::format::{CsvHeader, Fields};
+use super::mapping::Columns;
+use super::records::Records;
+use crate::entry::{Field, FieldError};
+use crate::limits;
+
+/// Hands on each row of a body.
+///
+/// # Errors
+/// If the header line lacks a column, or access log lines are said to be rows.
+pub(super) fn read(
+    body: &[u8],
+    header: CsvHeader,
+    records: &mut Records<'_, '_>,
+) -> Result<(), DecodeError> {
+    let Fields::Mapped(mapping) = records.fields() else {
+        let detail = "lines of an access log are no CSV; send them as text/plain";
+        return Err(DecodeError::Syntax(detail.into()));
+    };
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(body);
+    let mut row = ByteRecord::new();
+    let mut columns: Option<Columns> = None;
+    loop {
+        let start = reader.position().byte();
+        match reader.read_byte_record(&mut row) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => return Err(DecodeError::Syntax(format!("the body is not CSV: {error}"))),
+        }
+        let original = between(body, start, reader.position().byte()).trim_ascii();
+        let cells: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
+        let columns = match (&columns, &cells) {
+            (Some(columns), _) => columns,
+            (None, Ok(cells)) if is_header(header, || mapping.is_header(cells)) => {
+                columns = Some(header_columns(original, mapping.columns_of(cells), records)?);
+                continue;
+            }
+            (None, _) => columns.insert(mapping.usual_columns()),
+        };
+        records.read_by(original, |reader, each| match cells {
+            Ok(cells) => reader.cells(columns, cells.into_iter(), each),
+            Err(_) => Err(FieldError::new(Field::Entry, "is not UTF-8")),
+        });
+    }
+}
+
+fn is_header(header: CsvHeader, looks_so: impl FnOnce() -> bool) -> bool {
+    match header {
+        CsvHeader::Present => true,
+        CsvHeader::Absent => false,
+        CsvHeader::AsItLooks => looks_so(),
+    }
+}
+
+fn header_columns(
+    line: &[u8],
+    columns: Result<Columns, String>,
+    records: &mut Records<'_, '_>,
+) -> Result<Columns, DecodeError> {
+    let max = limits::CSV_HEADER_BYTES_MAX;
+    if line.len() > max {
+        let detail = format!("the header line has {} bytes, at most {max} are taken", line.len());
+        return Err(DecodeError::Syntax(detail));
+    }
+    records.has_header(line);
+    columns.map_err(DecodeError::Syntax)
+}
+
+fn between(body: &[u8], start: u64, end: u64) -> &[u8] {
+    let at = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
+    body.get(at(start)..at(end)).unwrap_or_default()
+}
