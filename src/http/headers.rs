@@ -12,7 +12,10 @@ const CUSTOMER: HeaderName = HeaderName::from_static("x-customer-id");
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The one value of a header; `None` if the header is not there.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, InvalidId> {
+pub(super) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, InvalidId> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -23,14 +26,22 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
 
 /// The customer a request is for.
 pub(super) fn customer(headers: &HeaderMap) -> Result<CustomerId, Problem> {
+    named_customer(headers)?.ok_or_else(missing_customer)
+}
+
+/// The customer that a request names, if it names one.
+pub(super) fn named_customer(headers: &HeaderMap) -> Result<Option<CustomerId>, Problem> {
     let invalid = |InvalidId(reason)| {
         Problem::new(Type::InvalidCustomerId, format!("the header x-customer-id {reason}"))
     };
-    let Some(value) = single(headers, &CUSTOMER).map_err(invalid)? else {
-        let detail = "set the header x-customer-id to the customer that the logs belong to";
-        return Err(Problem::new(Type::MissingCustomerId, detail));
-    };
-    CustomerId::new(value).map_err(invalid)
+    let value = single(headers, &CUSTOMER).map_err(invalid)?;
+    value.map(CustomerId::new).transpose().map_err(invalid)
+}
+
+/// Nothing tells the customer.
+pub(super) fn missing_customer() -> Problem {
+    let detail = "set the header x-customer-id to the customer that the logs belong to";
+    Problem::new(Type::MissingCustomerId, detail)
 }
 
 /// The key of a batch.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::auth::{self, Caller};
 use super::problem::{Problem, Type};
 use super::{App, body, headers};
 use crate::admission::Permit;
@@ -23,6 +24,7 @@ use crate::insight::Summary;
 use crate::limits;
 use crate::sequencer::{Outcome, Submission};
 use crate::telemetry::metrics;
+use crate::tokens::Access;
 
 /// The answer to an accepted batch.
 #[derive(Debug, Serialize)]
@@ -63,7 +65,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let customer = headers::customer(headers)?;
+    let Caller { customer, .. } = auth::caller(app, headers, Access::Send)?;
     let key = headers::idempotency_key(headers)?;
     let (format, encoding) = (headers::format(headers)?, headers::encoding(headers)?);
     let engine = Arc::clone(app.accepting()?);
