@@ -199,7 +199,7 @@ fn read(path: &Path, key: &HashKey) -> Result<Table, TokensError> {
                 .collect()),
             Err(mistakes) => Err(TokensError::Invalid { path, mistakes }),
         },
-        Err(source) => Err(TokensError::Read { path, source }),
+        Err(reason) => Err(TokensError::Read { path, reason }),
     }
 }
 
@@ -207,12 +207,12 @@ fn read(path: &Path, key: &HashKey) -> Result<Table, TokensError> {
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// The file cannot be read.
-    #[error("cannot read the tokens file {}: {source}", path.display())]
+    #[error("cannot read the tokens file {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// What stands in it is not right: all of it, not the first mistake only.
     #[error("the tokens file {} is not right\n{}", path.display(), lines(mistakes))]

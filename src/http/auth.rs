@@ -68,7 +68,8 @@ pub(super) fn caller(app: &App, headers: &HeaderMap, access: Access) -> Result<C
         && matches!(problem.kind().status().as_u16(), 401 | 403)
         && let Some(refused) = app.gate.turned_away.count(app.clock.uptime())
     {
-        tracing::warn!(refused, kind = problem.kind().name(), "requests without a valid token");
+        let latest = problem.kind().name();
+        tracing::warn!(refused, latest, "requests were turned away by their tokens");
     }
     caller
 }

@@ -73,6 +73,8 @@ struct Draft<'t> {
     token: Option<Cow<'t, str>>,
     grant: Grant,
     defaults: SenderDefaults,
+    /// It is there, right or not: what is wrong with it is said already.
+    names_token: bool,
     names_customers: bool,
 }
 
@@ -85,17 +87,13 @@ struct Reader {
 impl Reader {
     fn file<'t>(&mut self, file: DeTable<'t>) -> Vec<Entry<'t>> {
         let mut entries = Vec::new();
-        let mut found = false;
         for (name, value) in file {
             match (name.get_ref().as_ref(), value.into_inner()) {
-                ("token", DeValue::Array(tokens)) => {
-                    found = true;
-                    entries.extend(self.tokens(tokens));
-                }
+                ("token", DeValue::Array(tokens)) => entries.extend(self.tokens(tokens)),
                 _ => self.wrong(name.span(), "must be a [[token]], in double brackets"),
             }
         }
-        if !found && self.mistakes.is_empty() {
+        if entries.is_empty() && self.mistakes.is_empty() {
             self.wrong(0..0, "the file has no [[token]]: with it, nobody could send or read");
         }
         entries
@@ -132,7 +130,7 @@ impl Reader {
         for (name, value) in table {
             self.field(&mut draft, &name, value);
         }
-        let Draft { token, mut grant, defaults, names_customers } = draft;
+        let Draft { token, mut grant, defaults, names_token, names_customers } = draft;
         if !names_customers && !grant.operator {
             self.wrong(
                 at.clone(),
@@ -142,14 +140,11 @@ impl Reader {
         if !names_customers && defaults != SenderDefaults::default() {
             self.wrong(at.clone(), "has format, key or on_invalid but no customers to send for");
         }
-        grant.defaults = Arc::new(defaults);
-        match token {
-            Some(token) => Some(Entry { token, grant }),
-            None => {
-                self.wrong(at.clone(), "needs a token, of text");
-                None
-            }
+        if !names_token {
+            self.wrong(at.clone(), "needs a token");
         }
+        grant.defaults = Arc::new(defaults);
+        token.map(|token| Entry { token, grant })
     }
 
     fn field<'t>(
@@ -170,6 +165,7 @@ impl Reader {
                         ),
                     );
                 }
+                draft.names_token = true;
                 draft.token = Some(token);
             }
             ("customers", DeValue::Array(customers)) if !customers.is_empty() => {
@@ -188,7 +184,10 @@ impl Reader {
             ("on_invalid", DeValue::String(choice)) if on_invalid(&choice).is_some() => {
                 draft.defaults.on_invalid = on_invalid(&choice);
             }
-            ("token", _) => self.wrong(at, "token must be text"),
+            ("token", _) => {
+                draft.names_token = true;
+                self.wrong(at, "token must be text");
+            }
             ("customers", _) => {
                 draft.names_customers = true;
                 self.wrong(at, "customers must be a list of at least one, [\"acme\"]");

@@ -112,7 +112,8 @@ fn mistakes_are_told_by_line_and_never_quoted() {
     let token = format!("[[token]]\ntoken = \"{SECRET}\"\n");
     for (text, expected) in [
         (String::new(), "line 1: the file has no [[token]]"),
-        ("[[token]]\ncustomers = [\"a\"]".into(), "line 1: needs a token, of text"),
+        ("token = []".into(), "line 1: the file has no [[token]]"),
+        ("[[token]]\ncustomers = [\"a\"]".into(), "line 1: needs a token"),
         (format!("{token}x = 1\ncustomers = [\"a\"]"), "line 3: is an unknown key; known are"),
         (format!("{token}\"{SECRET}\" = [\"a\"]"), "line 3: is an unknown key; known are"),
         (token.clone(), "line 1: needs customers = [\"…\"], or operator = true"),
