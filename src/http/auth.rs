@@ -1,7 +1,7 @@
 //! Who asks: from the headers of a request to the customer it is for.
 //!
 //! Decided before a body is read and before room is made for it, from the headers alone: a request
-//! that is turned away has changed nothing (A4), and has not learned whether a customer exists (T1).
+//! that is turned away has changed nothing (A4), and has not learned who the customers are (T1).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

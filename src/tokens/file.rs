@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry<'_>>, Vec<Mistake>> {
         Ok(file) => reader.file(file.into_inner()),
         Err(error) => {
             let at = error.span().unwrap_or_default();
-            reader.wrong(at, format!("is not valid TOML: {}", error.message()));
+            reader.wrong(&at, format!("is not valid TOML: {}", error.message()));
             Vec::new()
         }
     };
@@ -90,11 +90,11 @@ impl Reader {
         for (name, value) in file {
             match (name.get_ref().as_ref(), value.into_inner()) {
                 ("token", DeValue::Array(tokens)) => entries.extend(self.tokens(tokens)),
-                _ => self.wrong(name.span(), "must be a [[token]], in double brackets"),
+                _ => self.wrong(&name.span(), "must be a [[token]], in double brackets"),
             }
         }
         if entries.is_empty() && self.mistakes.is_empty() {
-            self.wrong(0..0, "the file has no [[token]]: with it, nobody could send or read");
+            self.wrong(&(0..0), "the file has no [[token]]: with it, nobody could send or read");
         }
         entries
     }
@@ -109,14 +109,14 @@ impl Reader {
         for token in tokens {
             let at = token.span();
             let DeValue::Table(table) = token.into_inner() else {
-                self.wrong(at, "must be a [[token]], in double brackets");
+                self.wrong(&at, "must be a [[token]], in double brackets");
                 continue;
             };
             let Some(entry) = self.token(&at, table) else { continue };
             let line = self.line(&at);
             match lines.insert(entry.token.clone(), line) {
                 Some(before) => {
-                    self.wrong(at, format!("has the same token as the one in line {before}"));
+                    self.wrong(&at, format!("has the same token as the one in line {before}"));
                 }
                 None => entries.push(entry),
             }
@@ -132,16 +132,13 @@ impl Reader {
         }
         let Draft { token, mut grant, defaults, names_token, names_customers } = draft;
         if !names_customers && !grant.operator {
-            self.wrong(
-                at.clone(),
-                "needs customers = [\"…\"], or operator = true to read them all",
-            );
+            self.wrong(at, "needs customers = [\"…\"], or operator = true to read them all");
         }
         if !names_customers && defaults != SenderDefaults::default() {
-            self.wrong(at.clone(), "has format, key or on_invalid but no customers to send for");
+            self.wrong(at, "has format, key or on_invalid but no customers to send for");
         }
         if !names_token {
-            self.wrong(at.clone(), "needs a token");
+            self.wrong(at, "needs a token");
         }
         grant.defaults = Arc::new(defaults);
         token.map(|token| Entry { token, grant })
@@ -159,7 +156,7 @@ impl Reader {
                 let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
                 if !is_visible || token.len() < TOKEN_BYTES_MIN {
                     self.wrong(
-                        at,
+                        &at,
                         format!(
                             "token must have at least {TOKEN_BYTES_MIN} visible ASCII characters"
                         ),
@@ -186,34 +183,34 @@ impl Reader {
             }
             ("token", _) => {
                 draft.names_token = true;
-                self.wrong(at, "token must be text");
+                self.wrong(&at, "token must be text");
             }
             ("customers", _) => {
                 draft.names_customers = true;
-                self.wrong(at, "customers must be a list of at least one, [\"acme\"]");
+                self.wrong(&at, "customers must be a list of at least one, [\"acme\"]");
             }
-            ("operator", _) => self.wrong(at, "operator must be true or false"),
-            ("format", _) => self.wrong(at, "format must be the name of a format"),
-            ("key", _) => self.wrong(at, "key must be \"reject\", \"derive\" or \"generate\""),
-            ("on_invalid", _) => self.wrong(at, "on_invalid must be \"reject\" or \"skip\""),
-            _ => self.wrong(at, format!("is an unknown key; known are {KEYS}")),
+            ("operator", _) => self.wrong(&at, "operator must be true or false"),
+            ("format", _) => self.wrong(&at, "format must be the name of a format"),
+            ("key", _) => self.wrong(&at, "key must be \"reject\", \"derive\" or \"generate\""),
+            ("on_invalid", _) => self.wrong(&at, "on_invalid must be \"reject\" or \"skip\""),
+            _ => self.wrong(&at, format!("is an unknown key; known are {KEYS}")),
         }
     }
 
     fn customer(&mut self, grant: &mut Grant, customer: &Spanned<DeValue<'_>>) {
         let at = customer.span();
         let Some(text) = customer.get_ref().as_str() else {
-            return self.wrong(at, "a customer must be text");
+            return self.wrong(&at, "a customer must be text");
         };
         match CustomerId::new(text) {
             Ok(customer) if grant.customers.insert(customer.clone()) => {}
-            Ok(_) => self.wrong(at, "names a customer twice"),
-            Err(InvalidId(reason)) => self.wrong(at, format!("a customer {reason}")),
+            Ok(_) => self.wrong(&at, "names a customer twice"),
+            Err(InvalidId(reason)) => self.wrong(&at, format!("a customer {reason}")),
         }
     }
 
-    fn wrong(&mut self, at: Range<usize>, what: impl Into<String>) {
-        let line = self.line(&at);
+    fn wrong(&mut self, at: &Range<usize>, what: impl Into<String>) {
+        let line = self.line(at);
         self.mistakes.push(Mistake { line, what: what.into() });
     }
 
