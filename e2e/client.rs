@@ -33,6 +33,8 @@ const FAILED_BEFORE_ANSWER: &str = "the server failed before it could answer";
 pub(crate) struct Client {
     agent: Agent,
     target: Target,
+    /// Sent with each query.
+    token: Option<String>,
 }
 
 /// What came back.
@@ -68,7 +70,13 @@ impl Client {
             .proxy(None)
             .timeout_global(Some(REQUEST_TIMEOUT))
             .build();
-        Self { agent: config.new_agent(), target }
+        Self { agent: config.new_agent(), target, token: None }
+    }
+
+    /// The same, asking with a token.
+    pub(crate) fn with_token(mut self, token: Option<&str>) -> Self {
+        self.token = token.map(str::to_owned);
+        self
     }
 
     pub(crate) fn get(
@@ -81,6 +89,9 @@ impl Client {
         request = request.query_pairs(query.iter().copied());
         if let Some(customer) = customer {
             request = request.header("x-customer-id", customer);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         Ok(Answer::read(request.call()?)?)
     }

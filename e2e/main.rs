@@ -240,9 +240,10 @@ fn execute(args: &Args, run: &Run<'_>) -> Result<(), (anyhow::Error, Vec<String>
         url: args.url.clone(),
     };
     let mut server = Server::prepare(launch).map_err(|error| (error, Vec::new()))?;
-    let result = server
-        .start()
-        .context("starting the server")
+    let mut files = run.scenario.server.files.iter();
+    let result = files
+        .try_for_each(|file| server.put(&run.scenario.folder.join(file), file))
+        .and_then(|()| server.start().context("starting the server"))
         .and_then(|()| steps::take_all(run.scenario, run.variant, &mut server))
         .and_then(|()| server.finish());
     result.map_err(|error| (error, server.last_log_lines()))

@@ -43,6 +43,9 @@ pub(crate) struct ServerOptions {
     /// Written to a file as it stands and given with `--config`.
     #[serde(default)]
     pub(crate) config: toml::Table,
+    /// Files of the folder that lie in the server's working directory before it starts.
+    #[serde(default)]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// A change that must leave every expected file as it is.
@@ -67,6 +70,8 @@ pub(crate) enum Step {
     Send(Send),
     /// Ends the server and starts it again on the same directory.
     Restart(Restart),
+    /// Replaces files of the server and sends it SIGHUP.
+    HangUp(HangUp),
     /// Sends each request of a table as raw bytes and checks its answer.
     Requests(Requests),
     /// Runs `logmill import` on a log file of the folder.
@@ -122,6 +127,17 @@ pub(crate) struct Restart {
     pub(crate) signal: Signal,
 }
 
+/// `do = "hang_up"`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HangUp {
+    /// A file of the server's working directory, and the one of the folder that takes its place.
+    #[serde(default)]
+    pub(crate) replace: BTreeMap<PathBuf, PathBuf>,
+    /// What the server must then say in its log.
+    pub(crate) log: String,
+}
+
 /// `do = "requests"`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +177,8 @@ pub(crate) struct Expect {
     /// The customers to ask for: one, or all of a traffic.
     pub(crate) customer: Option<String>,
     pub(crate) traffic: Option<String>,
+    /// The token to ask with.
+    pub(crate) token: Option<String>,
     pub(crate) from: String,
     pub(crate) to: String,
     #[serde(default = "minute")]
@@ -251,6 +269,9 @@ impl Scenario {
                     "the metric step for {} expects nothing",
                     metric.name
                 ),
+                Step::HangUp(hang_up) => {
+                    ensure!(!hang_up.log.is_empty(), "a hang_up step that expects nothing");
+                }
                 Step::Restart(_) | Step::Requests(_) | Step::Import(_) => {}
             }
         }
@@ -269,6 +290,7 @@ impl Scenario {
         }
         self.steps.iter().find_map(|step| match step {
             Step::Restart(_) => Some("it restarts the server"),
+            Step::HangUp(_) => Some("it sends the server a signal"),
             Step::Send(send) => send.interrupt.map(|_| "it stops the server under load"),
             Step::Metric(m) if m.per_partition => Some("it needs to know the partitions"),
             _ => None,

@@ -24,6 +24,8 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a SIGTERM may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a SIGHUP to its line in the log.
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// Lines of stderr that a failure shows.
@@ -249,6 +251,32 @@ impl Server {
         let status = wait_for_exit(&mut child, STOP_TIMEOUT)
             .with_context(|| format!("after SIGTERM, waiting {STOP_TIMEOUT:?} for the server"))?;
         ensure!(status.success(), "after SIGTERM the server ended with {status}, not with 0");
+        Ok(())
+    }
+
+    /// Puts a copy of a file into the server's working directory, all of it at once.
+    pub(crate) fn put(&self, from: &Path, name: &Path) -> Result<()> {
+        let place = self.home.path().join(name);
+        let beside = place.with_extension("new");
+        std::fs::copy(from, &beside).with_context(|| format!("copying {from:?}"))?;
+        std::fs::rename(&beside, &place).with_context(|| format!("replacing {place:?}"))
+    }
+
+    /// Sends SIGHUP and waits until the log has a new line with `text`.
+    pub(crate) fn hang_up(&mut self, text: &str) -> Result<()> {
+        self.ensure_running()?;
+        let before = self.last_log_lines();
+        let child = self.process.as_ref().context("there is no process to signal")?;
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP)?;
+        let deadline = Instant::now() + HANG_UP_TIMEOUT;
+        // Each line has its time, so that no two are the same.
+        let is_said = |line: &String| line.contains(text) && !before.contains(line);
+        while !self.last_log_lines().iter().any(is_said) {
+            self.ensure_running().context("after SIGHUP")?;
+            ensure!(Instant::now() < deadline, "after SIGHUP the log does not say {text:?}");
+            thread::sleep(POLL);
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::compare::describe_difference;
 use crate::load;
 use crate::request;
-use crate::scenario::{Expect, Import, Metric, Scenario, Send, Step, Variant};
+use crate::scenario::{Expect, HangUp, Import, Metric, Scenario, Send, Step, Variant};
 use crate::server::{Server, wait_for_exit};
 use crate::traffic::{Encoding, Ledger, Placeholders};
 
@@ -59,6 +59,7 @@ fn describe(step: &Step) -> String {
     match step {
         Step::Send(send) => format!("send {}", send.traffic),
         Step::Restart(restart) => format!("restart by {:?}", restart.signal),
+        Step::HangUp(hang_up) => format!("hang_up until {:?}", hang_up.log),
         Step::Requests(requests) => format!("requests {}", requests.file.display()),
         Step::Import(import) => format!("import {}", import.log),
         Step::Expect(expect) => format!("expect {}", expect.file.display()),
@@ -71,6 +72,7 @@ impl Run<'_> {
         match step {
             Step::Send(send) => self.send(send),
             Step::Restart(restart) => self.server.restart(restart.signal),
+            Step::HangUp(hang_up) => self.hang_up(hang_up),
             Step::Requests(requests) => {
                 let table = self.scenario.folder.join(&requests.file);
                 request::run_table(&table, &self.server.target().url())
@@ -79,6 +81,13 @@ impl Run<'_> {
             Step::Expect(expect) => self.expect(expect),
             Step::Metric(metric) => self.metric(metric),
         }
+    }
+
+    fn hang_up(&mut self, hang_up: &HangUp) -> Result<()> {
+        for (old, new) in &hang_up.replace {
+            self.server.put(&self.scenario.folder.join(new), old)?;
+        }
+        self.server.hang_up(&hang_up.log)
     }
 
     fn send(&mut self, send: &Send) -> Result<()> {
@@ -107,12 +116,13 @@ impl Run<'_> {
             (None, Some(traffic)) => self.scenario.traffic(traffic)?.customers.all(),
             (None, None) => bail!("an expect step needs a customer"),
         };
+        let client = Client::new(self.server.target().clone()).with_token(expect.token.as_deref());
         for customer in customers {
             let expected = self.expected(&file, &customer)?;
             let from = self.placeholders.fill(&expect.from, &customer);
             let to = self.placeholders.fill(&expect.to, &customer);
             let query = [("from", from.as_str()), ("to", &to), ("windowSize", &expect.size)];
-            let answer = self.client.get("/analytics", Some(&customer), &query)?;
+            let answer = client.get("/analytics", Some(&customer), &query)?;
             ensure!(answer.status == 200, "{customer}: {answer}");
             if let Some(difference) = describe_difference(&expected, &answer.json()?) {
                 bail!("{customer} has other windows than expected:\n{difference}");

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use hashbrown::HashMap;
 
 use crate::ids::CustomerId;
 use crate::limits;
 
 /// How much may be under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Bytes of batches.
     pub bytes: u64,
@@ -21,12 +22,21 @@ pub struct AdmissionLimits {
     pub batches: u64,
     /// The share of both that a customer keeps when the server is more than half full.
     pub customer_percent: u64,
+    /// Customers whose share is another, in percent.
+    pub customer_shares: HashMap<CustomerId, u64>,
 }
 
 impl AdmissionLimits {
     /// Whether room is getting scarce: from here on, shares and pace are looked at.
     fn is_half_full(&self, bytes: u64, batches: u64) -> bool {
         bytes > self.bytes / 2 || batches > self.batches / 2
+    }
+
+    /// What a customer keeps of both when room is scarce.
+    fn share_of(&self, customer: &CustomerId) -> Usage {
+        let percent = self.customer_shares.get(customer).copied().unwrap_or(self.customer_percent);
+        let share = |limit: u64| limit / 100 * percent;
+        Usage { bytes: share(self.bytes), batches: share(self.batches).max(1) }
     }
 
     /// The bytes of all batches that one of this size may add up to.
@@ -109,11 +119,12 @@ impl Admission {
         let mut usage = self.customers.entry(customer.clone()).or_default();
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let all_batches = self.batches.fetch_add(batches, Ordering::Relaxed) + batches;
-        let limits = self.limits;
-        let share = |limit: u64| limit / 100 * limits.customer_percent;
-        let over_share = usage.bytes + bytes > share(limits.bytes)
-            || usage.batches + batches > share(limits.batches).max(1);
-        let refused = if limits.is_half_full(all_bytes, all_batches) && over_share {
+        let limits = &self.limits;
+        let is_over_share = || {
+            let share = limits.share_of(customer);
+            usage.bytes + bytes > share.bytes || usage.batches + batches > share.batches
+        };
+        let refused = if limits.is_half_full(all_bytes, all_batches) && is_over_share() {
             Full::Customer
         } else if all_bytes > limits.room_for(total) || all_batches > limits.batches {
             Full::Server
@@ -199,7 +210,12 @@ mod tests {
     use super::*;
 
     fn admission() -> Arc<Admission> {
-        Admission::new(AdmissionLimits { bytes: 1_000_000, batches: 100, customer_percent: 25 })
+        Admission::new(AdmissionLimits {
+            bytes: 1_000_000,
+            batches: 100,
+            customer_percent: 25,
+            customer_shares: [(customer("big"), 40), (customer("tiny"), 5)].into(),
+        })
     }
 
     fn customer(name: &str) -> CustomerId {
@@ -234,6 +250,29 @@ mod tests {
         let other = admission.admit(&customer("other"), 200_000).expect("room for others");
         drop((held, other));
         assert_eq!(admission.inflight(), (0, 0));
+    }
+
+    /// T1: what a customer keeps when room is scarce is its own share, of bytes and of batches.
+    #[test]
+    fn named_customers_have_shares_of_their_own() {
+        let overhead = limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        // Others hold half of the batches in a few bytes, or half of the bytes in a few batches.
+        let by_batches = (51, 0, 0, [("tiny", 5), ("usual", 25), ("big", 40)]);
+        let each = 20_000 - overhead;
+        let by_bytes = (5, 100_000, each, [("tiny", 2), ("usual", 12), ("big", 20)]);
+        for (others, held, bytes, most) in [by_batches, by_bytes] {
+            for (name, most) in most {
+                let admission = admission();
+                let of_others = |n| admission.admit(&customer(&format!("c{n}")), held);
+                let others: Vec<_> = (0..others).map(|n| of_others(n).expect("room")).collect();
+                let admit = || admission.admit(&customer(name), bytes);
+                let own: Vec<_> = std::iter::from_fn(|| admit().ok()).collect();
+                assert_eq!(own.len(), most, "{name} with batches of {bytes} bytes");
+                assert_eq!(admit().expect_err("it holds its share"), Full::Customer);
+                drop((others, own));
+                assert_eq!(admission.inflight(), (0, 0));
+            }
+        }
     }
 
     #[test]

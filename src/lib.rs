@@ -7,7 +7,8 @@
 //!
 //! In the order in which a log line travels:
 //!
-//! - [`http`] takes requests and gives answers; [`admission`] makes room before a body is read.
+//! - [`http`] takes requests and gives answers; [`tokens`] says for whom, [`admission`] makes room
+//!   before a body is read.
 //! - [`decode`] turns a body into [`entry`]s; [`user_agent`] names who sent each.
 //! - [`insight`] sums a batch up: one partial insight per minute, by interned [`names`].
 //! - [`sequencer`] gives batches their order: it takes their keys in [`claim`], writes them to the
@@ -80,6 +81,7 @@ pub mod telemetry;
 mod testing;
 #[cfg(test)]
 mod tidy;
+pub mod tokens;
 pub mod user_agent;
 pub mod window;
 pub mod worker;

@@ -173,8 +173,14 @@ pub const SHUTDOWN_CHECKPOINT_MAX: Duration = Duration::from_secs(4);
 /// A shutdown waits this long for requests that are under way, then cuts their connections.
 pub const SHUTDOWN_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
-/// Largest configuration file; a larger one is refused unread.
+/// Largest configuration file, and largest tokens file; a larger one is refused unread.
 pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
+/// In this time requests without a valid token are at most one line in the log, with their number.
+pub const TURNED_AWAY_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest bearer token; a shorter one could be guessed, and its file is refused.
+pub const TOKEN_BYTES_MIN: usize = 20;
+/// Mistakes of a tokens file that are listed; the rest are counted.
+pub const TOKEN_MISTAKES_LISTED_MAX: usize = 20;
 
 /// Entries that `logmill import` puts into one batch.
 pub const IMPORT_BATCH_ENTRIES_MAX: usize = 1_000;

@@ -17,7 +17,7 @@ use crate::disk::{Disk, Layout, RealDisk};
 use crate::engine::{Engine, EngineSettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
-use crate::http::{self, App, AppSettings, Decoders, Defaults, ServerSettings};
+use crate::http::{self, App, AppSettings, Decoders, Defaults, Gate, ServerSettings};
 use crate::ids::Group;
 use crate::journal::Rules;
 use crate::limits;
@@ -26,6 +26,7 @@ use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
 use crate::store::{LetterRetention, Retention};
 use crate::telemetry::metrics;
+use crate::tokens::Tokens;
 
 /// How often free space is looked at and the metrics' samples are folded.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -35,23 +36,25 @@ const MEMORY_HEADROOM: u64 = 3;
 /// Serves on `listener` until `shutdown` is done; then everything acknowledged is checkpointed.
 ///
 /// While recovery runs, everything but `/livez` answers 503. With `repair` it goes on although
-/// acknowledged batches cannot be read.
+/// acknowledged batches cannot be read. With `tokens`, batches and queries need one of them.
 ///
 /// # Errors
 /// What ended the engine; what was acknowledged is durable all the same.
 pub async fn run(
     config: &Config,
+    tokens: Option<Arc<Tokens>>,
     repair: bool,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Arc<EngineError>> {
-    run_on(Arc::new(RealDisk), config, repair, listener, shutdown).await
+    run_on(Arc::new(RealDisk), config, tokens, repair, listener, shutdown).await
 }
 
 /// The same on any disk.
 async fn run_on(
     disk: Arc<dyn Disk>,
     config: &Config,
+    tokens: Option<Arc<Tokens>>,
     repair: bool,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
@@ -59,7 +62,7 @@ async fn run_on(
     let partitions = partitions(config);
     let status = Arc::new(Status::new(partitions, ceilings(config)));
     let recovery = recovery(config, partitions, repair, &status, Arc::clone(&disk));
-    let app = Arc::new(app(config, &recovery));
+    let app = Arc::new(app(config, tokens, &recovery));
 
     let starting = tokio::task::spawn_blocking({
         let (app, settings) = (Arc::clone(&app), engine_settings(config));
@@ -241,15 +244,18 @@ fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-fn app(config: &Config, recovery: &Recovery) -> App {
+fn app(config: &Config, tokens: Option<Arc<Tokens>>, recovery: &Recovery) -> App {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shares = config.limits.customer_shares.iter();
     App {
         engine: OnceLock::new(),
         status: Arc::clone(&recovery.status),
+        gate: Gate::new(tokens),
         admission: Admission::new(AdmissionLimits {
             bytes: config.limits.inflight_bytes.bytes(),
             batches: config.limits.inflight_batches.into(),
             customer_percent: config.limits.customer_share_percent.into(),
+            customer_shares: shares.map(|(of, share)| (of.clone(), (*share).into())).collect(),
         }),
         clock: Arc::clone(&recovery.clock),
         entropy: Arc::clone(&recovery.entropy),

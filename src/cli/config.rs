@@ -4,13 +4,27 @@ use std::io::{self, Write};
 
 use super::Exit;
 use crate::config::{ConfigError, Effective, Entry};
+use crate::entropy::SystemEntropy;
+use crate::tokens::Tokens;
 
-/// Says whether a server would start with this configuration; an error is [`Exit::Usage`].
+/// Says whether a server would start with this configuration and its tokens file; an error is
+/// [`Exit::Usage`].
 pub fn check(loaded: &Result<Effective, ConfigError>, out: &mut impl Write) -> io::Result<Exit> {
     match loaded {
         Ok(effective) => {
-            for warning in &effective.warnings {
+            let tokens = match Tokens::configured(&effective.config, &SystemEntropy) {
+                Ok(tokens) => tokens,
+                Err(error) => {
+                    writeln!(out, "error: {error}\nhint: {}", error.hint())?;
+                    return Ok(Exit::Usage);
+                }
+            };
+            let of_tokens = tokens.as_ref().and_then(Tokens::warning);
+            for warning in effective.warnings.iter().chain(&of_tokens) {
                 writeln!(out, "warning: {warning}")?;
+            }
+            if let Some(tokens) = &tokens {
+                writeln!(out, "ok: {}, {} tokens", tokens.path().display(), tokens.count())?;
             }
             match &effective.file {
                 Some(path) => writeln!(out, "ok: {}", path.display())?,

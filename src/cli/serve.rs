@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 use crate::config::Effective;
+use crate::entropy::SystemEntropy;
 use crate::error::{EngineError, Kind};
+use crate::tokens::{Tokens, TokensError};
 use crate::{limits, service, telemetry};
 
-/// Serves until SIGTERM or SIGINT. Prints the address on `out` once it is bound.
+/// Serves until SIGTERM or SIGINT. Prints the address on `out` once it is bound. SIGHUP has the
+/// tokens file read again.
 pub fn run(effective: &Effective, repair: bool, out: &mut impl Write) -> Exit {
     if let Err(error) = telemetry::logging::init(&effective.config.log) {
         return fail(&error.into(), None);
@@ -36,7 +39,7 @@ pub fn run(effective: &Effective, repair: bool, out: &mut impl Write) -> Exit {
     match served {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            let hint = engine_error(&error).map(|engine| (engine.kind(), engine.hint()));
+            let hint = hint(&error);
             fail(&error, hint)
         }
     }
@@ -47,8 +50,17 @@ fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
     error.downcast_ref::<Arc<EngineError>>().map(Arc::as_ref).or_else(|| error.downcast_ref())
 }
 
+/// What sort of failure it is and what to do, where that is known.
+fn hint(error: &anyhow::Error) -> Option<(Kind, &'static str)> {
+    let of_tokens = error.downcast_ref().map(|error: &TokensError| (Kind::Invalid, error.hint()));
+    engine_error(error).map(|engine| (engine.kind(), engine.hint())).or(of_tokens)
+}
+
 async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let config = &effective.config;
+    let tokens = Tokens::configured(config, &SystemEntropy)?.map(Arc::new);
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tokio::spawn(reload_on(hangup, tokens.clone()));
     let listener = bind(config.server.listen)?;
     let address = listener.local_addr().context("the listener has no address")?;
     writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).ok();
@@ -60,7 +72,38 @@ async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> any
             _ = interrupt.recv() => {}
         }
     };
-    service::run(config, repair, listener, shutdown).await.map_err(anyhow::Error::new)
+    service::run(config, tokens, repair, listener, shutdown).await.map_err(anyhow::Error::new)
+}
+
+/// Has the tokens file read again at each SIGHUP; never ends. Without one the signal, whose default
+/// is to end the process, does nothing.
+async fn reload_on(mut hangup: Signal, tokens: Option<Arc<Tokens>>) {
+    if let Some(tokens) = &tokens {
+        say_how_they_stand(tokens, "tokens are asked for");
+    }
+    while hangup.recv().await.is_some() {
+        let Some(tokens) = tokens.clone() else {
+            tracing::info!("SIGHUP: there is no auth.tokens_file to read again");
+            continue;
+        };
+        // A file, however short, is not read by a thread that serves.
+        let read = tokio::task::spawn_blocking(move || match tokens.reload() {
+            Ok(()) => say_how_they_stand(&tokens, "the tokens file was read again"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the tokens stay as they were");
+            }
+        });
+        if let Err(error) = read.await {
+            tracing::error!(%error, "SIGHUP: the tokens stay as they were");
+        }
+    }
+}
+
+fn say_how_they_stand(tokens: &Tokens, message: &str) {
+    tracing::info!(tokens = tokens.count(), file = %tokens.path().display(), "{message}");
+    if let Some(warning) = tokens.warning() {
+        tracing::warn!("{warning}");
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {

@@ -402,6 +402,10 @@ fn typed_like(like: Option<&Value>, text: &str) -> Result<Value, String> {
         Some(Value::Boolean(_)) => {
             trimmed.parse().map(Value::Boolean).map_err(|_| "must be true or false".to_owned())
         }
+        Some(Value::Table(_)) => match trimmed.parse() {
+            Ok(table @ Value::Table(_)) => Ok(table),
+            _ => Err("must be an inline table of TOML such as { acme = 50 }".to_owned()),
+        },
         _ => Ok(Value::String(trimmed.to_owned())),
     }
 }

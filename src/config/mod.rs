@@ -22,6 +22,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::CustomerId;
 use crate::journal::ArchiveRetention;
 pub use layers::{ConfigError, Effective, Entry, Overrides, Problem, Source, load, read_file};
 pub use senders::{DeadLetters, Entries, OwnFormat, Paths, Query, formats};
@@ -38,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// Timeouts of HTTP connections.
     pub http: Http,
+    /// Who may send and read.
+    pub auth: Auth,
     /// Bounds on what clients, the journal and the windows may take.
     pub limits: Limits,
     /// When memory is committed to the store.
@@ -104,6 +107,14 @@ impl Default for Http {
     }
 }
 
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The file of bearer tokens and their customers; empty for a server that asks for none.
+    pub tokens_file: PathBuf,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -118,6 +129,9 @@ pub struct Limits {
     pub inflight_batches: u32,
     /// Share of the two in-flight limits that one customer may hold once the server is half full.
     pub customer_share_percent: u8,
+    /// Customers whose share is another, with that one in percent.
+    #[serde(with = "units::customer_shares")]
+    pub customer_shares: BTreeMap<CustomerId, u8>,
     /// Most bytes of journal on disk.
     pub journal_bytes: Size,
     /// Free space of the file system below which nothing is accepted.
@@ -136,6 +150,7 @@ impl Default for Limits {
             inflight_bytes: Size::mib(64),
             inflight_batches: 8192,
             customer_share_percent: 25,
+            customer_shares: BTreeMap::new(),
             journal_bytes: Size::gib(2),
             free_bytes: Size::mib(256),
             paths_per_window: 100_000,

@@ -105,9 +105,34 @@ fn flags_over_environment_over_file() {
 fn every_key_has_a_variable() {
     for (key, value) in flatten(&Config::default()).expect("plain TOML") {
         let name = format!("LOGMILL_{}", key.replace('.', "_").to_uppercase());
-        let effective = accepted(&[(&name, &super::layers::plain(&value))], None);
-        assert_eq!(effective.config, Config::default());
+        let value = super::layers::plain(&value);
+        // An empty variable says nothing, so that a key with an empty default is given a value.
+        let text = if value.is_empty() { "tokens.toml" } else { &value };
+        let effective = accepted(&[(&name, text)], None);
+        let changed = flatten(&effective.config).expect("plain TOML");
+        assert_eq!(changed.get(&key).map(super::layers::plain).as_deref(), Some(text));
         assert_eq!(effective.sources.get(&key), Some(&Source::Env(name)));
+    }
+}
+
+/// A table of customers is one key in every layer, and survives being shown.
+#[test]
+fn customer_shares_are_a_table() {
+    let file = "[limits]\ncustomer_shares = { acme = 50, \"cus-2\" = 15 }";
+    let section = "[limits.customer_shares]\nacme = 50\n\"cus-2\" = 15";
+    let variable = [("LOGMILL_LIMITS_CUSTOMER_SHARES", " { acme = 50, \"cus-2\" = 15 } ")];
+    let from_variable = accepted(&variable, Some("[limits]\ncustomer_shares = { other = 30 }"));
+    let effective = [accepted(&[], Some(file)), accepted(&[], Some(section)), from_variable];
+    for effective in effective {
+        let shares = &effective.config.limits.customer_shares;
+        let shares: Vec<_> = shares.iter().map(|(of, share)| (of.as_str(), *share)).collect();
+        assert_eq!(shares, [("acme", 50), ("cus-2", 15)]);
+        let entries = effective.entries().expect("plain TOML");
+        let entry = entries.iter().find(|entry| entry.key == "limits.customer_shares");
+        let shown = entry.expect("it is shown").value.to_string();
+        assert_eq!(shown, "{ acme = 50, cus-2 = 15 }");
+        let again = accepted(&[("LOGMILL_LIMITS_CUSTOMER_SHARES", &shown)], None).config;
+        assert_eq!(again, effective.config);
     }
 }
 
@@ -169,6 +194,9 @@ fn wrong_types_name_key_value_and_layer() {
         ("LOGMILL_LIMITS_BODY_BYTES", "2 miles", "is not a size such as"),
         ("LOGMILL_SERVER_LISTEN", "localhost", "socket address"),
         ("LOGMILL_IDEMPOTENCY_ON_DUPLICATE", "ignore", "expected `conflict` or `replay`"),
+        ("LOGMILL_LIMITS_CUSTOMER_SHARES", "acme=50", "must be an inline table of TOML"),
+        ("LOGMILL_LIMITS_CUSTOMER_SHARES", "{ a = 1 }\nb = 2", "must be an inline table"),
+        ("LOGMILL_LIMITS_CUSTOMER_SHARES", "{ .a = 50 }", "must be an inline table of TOML"),
     ] {
         let error = refused(&[(name, value)], None);
         assert!(error.contains(&format!(" = {value} (environment {name}): ")), "{error}");
@@ -190,6 +218,20 @@ fn rules_name_what_is_allowed() {
         ("[limits]\ncustomer_share_percent = 0", "must be from 1 to 100"),
         ("[limits]\ninflight_bytes = \"7MiB\"", "at least 8MiB, 4 times limits.body_bytes"),
         ("[limits]\ncustomer_share_percent = 1", "must hold 3 times limits.body_bytes"),
+        (
+            "[limits]\ncustomer_shares = { a = 0 }",
+            "{ \"a\" = 0 } (file logmill.toml): must be from 1",
+        ),
+        (
+            "[limits]\ncustomer_shares = { a = 101 }",
+            "= { \"a\" = 101 } (file logmill.toml): must be",
+        ),
+        ("[limits]\ncustomer_shares = { a = 256 }", "integer `256`, expected u8"),
+        (
+            "[limits]\ncustomer_shares = { a = 9 }",
+            "{ \"a\" = 9 } (file logmill.toml): its share of",
+        ),
+        ("[limits]\ncustomer_shares = { \"a/b\" = 9 }", "the customer id \"a/b\" may hold"),
         ("[limits]\ninflight_batches = 2", "limits.inflight_batches one batch"),
         ("[limits]\njournal_bytes = \"128MiB\"", "checkpoint.journal_bytes = 256MiB (default): "),
         ("[retention]\nhours = \"80d\"", "must be at least retention.minutes, 90d"),

@@ -160,6 +160,33 @@ pub(crate) mod archive_retention {
     }
 }
 
+/// For `#[serde(with = "units::customer_shares")]`: a table of customer ids and percents.
+pub(crate) mod customer_shares {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::ids::{CustomerId, InvalidId};
+
+    pub(crate) fn serialize<S: Serializer>(
+        shares: &BTreeMap<CustomerId, u8>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(shares.iter().map(|(customer, share)| (customer.as_str(), share)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<CustomerId, u8>, D::Error> {
+        let named = |(name, share): (String, u8)| {
+            let invalid = |InvalidId(reason)| format!("the customer id {name:?} {reason}");
+            CustomerId::new(&name).map(|customer| (customer, share)).map_err(invalid)
+        };
+        let shares = BTreeMap::<String, u8>::deserialize(deserializer)?;
+        shares.into_iter().map(named).collect::<Result<_, _>>().map_err(de::Error::custom)
+    }
+}
+
 /// For `#[serde(with = "units::duration")]`: reads what `humantime` reads, prints [`Human`].
 pub(crate) mod duration {
     use std::{fmt, time::Duration};

@@ -90,6 +90,12 @@ impl Config {
         rules.within("limits.inflight_bytes", limits.inflight_bytes, inflight);
         rules.within("limits.inflight_batches", limits.inflight_batches, 1..=1_000_000);
         rules.within("limits.customer_share_percent", limits.customer_share_percent, 1..=100);
+        for (customer, percent) in &limits.customer_shares {
+            if !(1..=100).contains(percent) {
+                let named = format!("{{ \"{customer}\" = {percent} }}");
+                rules.broken("limits.customer_shares", &named, "must be from 1 to 100".to_owned());
+            }
+        }
         rules.within("limits.journal_bytes", limits.journal_bytes, disk.clone());
         rules.within("limits.free_bytes", limits.free_bytes, disk);
         rules.within("limits.paths_per_window", limits.paths_per_window, 1..=1_000_000);
@@ -133,21 +139,25 @@ impl Config {
         );
 
         // A customer whose share is below one body would be told to try again for ever.
-        let percent = u64::from(limits.customer_share_percent);
-        let bytes = limits.inflight_bytes.bytes() / 100 * percent;
-        let batches = u64::from(limits.inflight_batches) * percent / 100;
         let overhead = limits::ADMISSION_BATCH_OVERHEAD_BYTES;
+        let holds_a_batch = |percent: u8| {
+            let percent = u64::from(percent);
+            let bytes = limits.inflight_bytes.bytes() / 100 * percent;
+            let batches = u64::from(limits.inflight_batches) * percent / 100;
+            bytes >= body.saturating_mul(times) + overhead && batches >= 1
+        };
         let rule = format!(
             "its share of limits.inflight_bytes must hold {times} times limits.body_bytes and {}, \
              and its share of limits.inflight_batches one batch",
             Size::new(overhead)
         );
-        rules.holds(
-            bytes >= body.saturating_mul(times) + overhead && batches >= 1,
-            "limits.customer_share_percent",
-            limits.customer_share_percent,
-            rule,
-        );
+        let percent = limits.customer_share_percent;
+        rules.holds(holds_a_batch(percent), "limits.customer_share_percent", percent, rule.clone());
+        for (customer, percent) in &limits.customer_shares {
+            let named = format!("{{ \"{customer}\" = {percent} }}");
+            let (key, rule) = ("limits.customer_shares", rule.clone());
+            rules.holds(holds_a_batch(*percent), key, named, rule);
+        }
 
         let least = Size::new(body.saturating_mul(2));
         let rule = format!("must be at least {least}, twice limits.body_bytes");

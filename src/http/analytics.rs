@@ -15,15 +15,17 @@ use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::App;
+use super::auth::{self, Caller};
 use super::parameters::{Parameters, cursor, invalid};
 use super::problem::{Problem, Type};
-use super::{App, headers};
 use crate::counts::{Counts, TimedCounts, Totals};
 use crate::error::EngineError;
 use crate::ids::CustomerId;
 use crate::query::{self, QueryError};
 use crate::responses::Responses;
 use crate::store::Dimension;
+use crate::tokens::Access;
 use crate::window::{Minute, Span, WindowSize, is_late};
 pub(super) use turns::Turns;
 use turns::answer;
@@ -34,7 +36,7 @@ pub(super) async fn windows(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let customer = headers::customer(&headers)?;
+    let Caller { customer, .. } = auth::caller(&app, &headers, Access::Read)?;
     app.answering()?;
     let (size, span) = Parameters::page(query.as_deref(), app.clock.wall())?;
     answer(&app, move |app| {
@@ -59,7 +61,7 @@ pub(super) async fn series(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let customer = headers::customer(&headers)?;
+    let Caller { customer, .. } = auth::caller(&app, &headers, Access::Read)?;
     app.answering()?;
     let (size, span) = Parameters::page(query.as_deref(), app.clock.wall())?;
     answer(&app, move |app| {
@@ -96,7 +98,7 @@ pub(super) async fn top(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let customer = headers::customer(&headers)?;
+    let Caller { customer, .. } = auth::caller(&app, &headers, Access::Read)?;
     app.answering()?;
     let parameters = Parameters::parse(query.as_deref(), &["from", "to", "by", "limit"])?;
     let (by, name) = match parameters.get("by") {

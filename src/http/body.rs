@@ -177,6 +177,8 @@ pub(super) fn refused(full: Full, customer: &CustomerId) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use hashbrown::HashMap;
+
     use super::*;
     use crate::admission::AdmissionLimits;
 
@@ -189,7 +191,12 @@ mod tests {
             let inflight =
                 (max * (limits::ADMISSION_BODY_TIMES + 1)).max(limits::INFLIGHT_BYTES_MIN);
             let customer_percent = (needed * 100).div_ceil(inflight);
-            let share = AdmissionLimits { bytes: inflight, batches: 100, customer_percent };
+            let share = AdmissionLimits {
+                bytes: inflight,
+                batches: 100,
+                customer_percent,
+                customer_shares: HashMap::new(),
+            };
             let admission = Admission::new(share);
             let customer = CustomerId::new("a").expect("valid");
             for encoding in [Encoding::Identity, Encoding::Gzip] {

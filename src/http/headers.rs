@@ -22,12 +22,20 @@ pub(super) fn single<'h>(
 
 /// The customer a request is for.
 pub(super) fn customer(headers: &HeaderMap) -> Result<CustomerId, Problem> {
+    named_customer(headers)?.ok_or_else(missing_customer)
+}
+
+/// The customer that a request names, if it names one.
+pub(super) fn named_customer(headers: &HeaderMap) -> Result<Option<CustomerId>, Problem> {
     let invalid = |InvalidId(reason)| {
         Problem::new(Type::InvalidCustomerId, format!("the header x-customer-id {reason}"))
     };
-    let Some(value) = single(headers, &CUSTOMER).map_err(invalid)? else {
-        let detail = "set the header x-customer-id to the customer that the logs belong to";
-        return Err(Problem::new(Type::MissingCustomerId, detail));
-    };
-    CustomerId::new(value).map_err(invalid)
+    let value = single(headers, &CUSTOMER).map_err(invalid)?;
+    value.map(CustomerId::new).transpose().map_err(invalid)
+}
+
+/// Nothing tells the customer.
+pub(super) fn missing_customer() -> Problem {
+    let detail = "set the header x-customer-id to the customer that the logs belong to";
+    Problem::new(Type::MissingCustomerId, detail)
 }

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::auth::{self, Caller};
 use super::problem::{Problem, Type};
 use super::sender::{Key, Sender};
-use super::{App, body, headers};
+use super::{App, body};
 use crate::admission::Permit;
 use crate::claim::Receipt;
 use crate::config::OnDuplicate;
@@ -24,6 +25,7 @@ use crate::ids::{ContentDigest, IdempotencyKey, RequestId};
 use crate::limits;
 use crate::sequencer::{Outcome, Submission};
 use crate::telemetry::metrics;
+use crate::tokens::Access;
 
 /// The answer to an accepted batch.
 #[derive(Debug, Serialize)]
@@ -67,8 +69,9 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
 
 async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) -> Answer {
     let headers = &head.headers;
-    let customer = headers::customer(headers)?;
-    let sender = Sender::read(headers, head.uri.query(), &app.formats, app.settings.senders)?;
+    let Caller { customer, defaults } = auth::caller(app, headers, Access::Send)?;
+    let defaults = app.settings.senders.with(&defaults);
+    let sender = Sender::read(headers, head.uri.query(), &app.formats, defaults)?;
     let engine = Arc::clone(app.accepting()?);
     let limits =
         body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };

@@ -1,6 +1,7 @@
 //! The HTTP edge: requests in, answers out; what they mean is decided further in.
 
 mod analytics;
+mod auth;
 mod body;
 mod decoders;
 #[cfg(any(test, fuzzing))]
@@ -35,6 +36,7 @@ use crate::paths::PathRules;
 use crate::status::{Status, Unready};
 use problem::{Problem, Type};
 
+pub use auth::{Caller, Gate};
 pub use decoders::Decoders;
 pub use observe::Observed;
 pub use sender::Defaults;
@@ -61,6 +63,8 @@ pub struct App {
     pub engine: OnceLock<Arc<Engine>>,
     /// Where the engine stands.
     pub status: Arc<Status>,
+    /// Tokens, where they are asked for.
+    pub gate: Gate,
     /// Room for batches.
     pub admission: Arc<Admission>,
     /// Time.

@@ -91,12 +91,15 @@ fn request_id(app: &App, request: &Request) -> RequestId {
         .unwrap_or_else(|| RequestId::from_random(app.entropy.bits128()))
 }
 
-/// A duplicate is the normal fate of a retry and no failure; it is logged with the details.
+/// A duplicate is the normal fate of a retry and no failure; it is logged with the details. So is
+/// what `auth` has turned away: anybody can send that, and `auth` writes a line for many.
 fn log_refusal(problem: &Problem, id: &RequestId, method: &str, route: &str) {
     let (kind, status) = (problem.kind().name(), problem.kind().status().as_u16());
     let (id, detail) = (id.as_str(), problem.detail());
     match status {
-        409 => tracing::debug!(request_id = id, method, route, status, kind, detail, "refused"),
+        401 | 403 | 409 => {
+            tracing::debug!(request_id = id, method, route, status, kind, detail, "refused");
+        }
         500.. => tracing::warn!(request_id = id, method, route, status, kind, detail, "refused"),
         _ => tracing::info!(request_id = id, method, route, status, kind, detail, "refused"),
     }

@@ -16,6 +16,12 @@ use crate::limits;
 /// What kind of refusal it is; the name is stable and part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
+    /// There is no token in `Authorization`, or more than one.
+    MissingToken,
+    /// The token in `Authorization` is not known.
+    UnknownToken,
+    /// The token is not for this customer.
+    Forbidden,
     /// `x-customer-id` is not there.
     MissingCustomerId,
     /// `x-customer-id` breaks a rule.
@@ -68,6 +74,10 @@ impl Type {
     /// Status, name and title.
     fn facts(self) -> (u16, &'static str, &'static str) {
         match self {
+            Self::MissingToken | Self::UnknownToken => {
+                (401, "unauthorized", "Token is missing or not valid")
+            }
+            Self::Forbidden => (403, "forbidden", "Token is not for this customer"),
             Self::MissingCustomerId => (400, "missing-customer-id", "Customer id is missing"),
             Self::InvalidCustomerId => (400, "invalid-customer-id", "Customer id is invalid"),
             Self::MissingIdempotencyKey => {
@@ -180,6 +190,15 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, content_type);
         if self.kind.means_try_again() {
             headers.insert(header::RETRY_AFTER, limits::RETRY_AFTER_SECONDS.into());
+        }
+        // RFC 6750: what was wrong is said to those only who have tried.
+        let challenge = match self.kind {
+            Type::MissingToken => Some("Bearer realm=\"logmill\""),
+            Type::UnknownToken => Some("Bearer realm=\"logmill\", error=\"invalid_token\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if status == 415 {
             headers.insert("accept-post", HeaderValue::from_static("application/json"));

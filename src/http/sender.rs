@@ -12,6 +12,7 @@ use crate::decode::encoding::Encoding;
 use crate::decode::{CsvHeader, Fields, Format, Formats, Framing, OnInvalid};
 use crate::entropy::Entropy;
 use crate::ids::{IdempotencyKey, InvalidId};
+use crate::tokens::SenderDefaults;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -22,6 +23,24 @@ pub struct Defaults {
     pub missing_key: MissingKey,
     /// What becomes of invalid entries.
     pub on_invalid: OnInvalid,
+}
+
+/// The same for one sender.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnDefaults<'s> {
+    all: Defaults,
+    format: Option<&'s str>,
+}
+
+impl Defaults {
+    /// With what a sender's token says of its batches.
+    pub(super) fn with(self, own: &SenderDefaults) -> OwnDefaults<'_> {
+        let all = Self {
+            missing_key: own.key.unwrap_or(self.missing_key),
+            on_invalid: own.on_invalid.unwrap_or(self.on_invalid),
+        };
+        OwnDefaults { all, format: own.format.as_deref() }
+    }
 }
 
 /// What is said of a batch.
@@ -48,8 +67,9 @@ impl Sender {
         headers: &HeaderMap,
         query: Option<&str>,
         formats: &Formats,
-        defaults: Defaults,
+        defaults: OwnDefaults<'_>,
     ) -> Result<Self, Problem> {
+        let OwnDefaults { all: defaults, format: own_format } = defaults;
         let parameters = match query {
             // Nearly always.
             None => None,
@@ -74,7 +94,7 @@ impl Sender {
             Some("skip") => OnInvalid::Skip,
             Some(other) => return Err(invalid("on_invalid", other, "reject or skip")),
         };
-        let format = format(headers, parameter("format"), formats)?;
+        let format = format(headers, parameter("format").or(own_format), formats)?;
         Ok(Self { key, format, encoding: encoding(headers)?, on_invalid })
     }
 }

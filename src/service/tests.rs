@@ -2,6 +2,7 @@
 
 mod faults;
 mod isolation;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +16,17 @@ use tower::ServiceExt as _;
 
 use crate::config::{Config, OnDuplicate};
 use crate::disk::{Disk, Layout, RealDisk};
+use crate::entropy::SystemEntropy;
 use crate::error::EngineError;
 use crate::http;
 use crate::status::{Phase, Status};
+use crate::tokens::Tokens;
 
 /// A running service; [`Service::stop`] ends it as SIGTERM would.
 struct Service {
     address: SocketAddr,
     agent: ureq::Agent,
+    tokens: Option<Arc<Tokens>>,
     stop: oneshot::Sender<()>,
     served: std::thread::JoinHandle<Result<(), Arc<EngineError>>>,
     lock: std::path::PathBuf,
@@ -34,21 +38,25 @@ impl Service {
     }
 
     fn start_on(disk: Arc<dyn Disk>, config: Config) -> Self {
+        let tokens = Tokens::configured(&config, &SystemEntropy).expect("a tokens file");
+        let tokens = tokens.map(Arc::new);
         let lock = Layout::new(&config.server.data_dir).lock();
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
+        let for_service = tokens.clone();
         let run = move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
                 let shutdown = async { drop(stopped.await) };
-                super::run_on(disk, &config, false, listener, shutdown).await
+                super::run_on(disk, &config, for_service, false, listener, shutdown).await
             })
         };
         let served = std::thread::Builder::new().spawn(run).expect("a thread");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let service = Self { address: told.recv().expect("it listens"), agent, stop, served, lock };
+        let address = told.recv().expect("it listens");
+        let service = Self { address, agent, tokens, stop, served, lock };
         while service.get("/readyz", "x").0 != 200 {
             assert!(!service.served.is_finished(), "the service ended before it was ready");
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -206,7 +214,8 @@ fn a_server_that_would_refuse_batches_is_not_ready() {
     let dir = dir();
     let config = config(&dir);
     let status = Arc::new(Status::new(1, super::ceilings(&config)));
-    let app = super::app(&config, &super::recovery(&config, 1, false, &status, Arc::new(RealDisk)));
+    let recovery = super::recovery(&config, 1, false, &status, Arc::new(RealDisk));
+    let app = super::app(&config, None, &recovery);
     // As in the moment between the start of the engine's threads and requests that reach them.
     status.enter(Phase::Running);
     let asked = Request::get("/readyz").body(Body::empty()).expect("a request");
@@ -222,7 +231,7 @@ fn a_second_process_on_the_directory_is_refused_by_name() {
     let service = Service::start(config(&dir));
     let second = tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        super::run(&config(&dir), false, listener, std::future::pending()).await
+        super::run(&config(&dir), None, false, listener, std::future::pending()).await
     });
     let error = second.expect_err("the directory is in use");
     assert!(matches!(*error, EngineError::InUse { .. }), "{error}");

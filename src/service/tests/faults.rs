@@ -124,7 +124,7 @@ fn a_failure_turns_the_health_checks_red() {
     let ceilings = Ceilings { free_bytes: 0, journal_bytes: 1, memory_bytes: 1 };
     let status = Arc::new(Status::new(1, ceilings));
     let recovery = super::super::recovery(&config, 1, false, &status, Arc::new(RealDisk));
-    let app = Arc::new(super::super::app(&config, &recovery));
+    let app = Arc::new(super::super::app(&config, None, &recovery));
     let engine = Engine::start(&recovery, super::super::engine_settings(&config));
     app.engine.set(Arc::new(engine.expect("started"))).expect("the first");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
