@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         server.listen_on(unused_port(&mut dice)?);
         server.restart(Signal::Term)?;
         let home = server.scratch().to_owned();
-        let log = home.join("logmill.ndjson");
+        let log = home.join("logmill.log");
         let port = unused_port(&mut dice)?;
         let mut nginx = Daemon::new(&program, &home);
         nginx.command.arg("-e").arg(home.join("error.log")).arg("-c").arg(configure(&home, port)?);
@@ -87,8 +87,8 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
 /// Writes a configuration that serves nothing and logs as the page says.
 fn configure(home: &Path, port: u16) -> Result<std::path::PathBuf> {
     let mut logging = recipe::block("nginx.md", "nginx")?;
-    let log = home.join("logmill.ndjson");
-    recipe::replace(&mut logging, "/var/log/nginx/logmill.ndjson", &log.to_string_lossy())?;
+    let log = home.join("logmill.log");
+    recipe::replace(&mut logging, "/var/log/nginx/logmill.log", &log.to_string_lossy())?;
     let home_of = |name: &str| home.join(name).to_string_lossy().into_owned();
     let mut temporary = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {

@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
     exact.ensure_exact().context("one line per request")?;
     let mut batched = single;
     let batches = recipe::block("syslog-ng.md", "syslog-ng-batches")?;
-    recipe::replace(&mut batched, "batch-lines(1) workers(8)", batches.trim())?;
+    recipe::replace(&mut batched, "batch-lines(1) workers(32)", batches.trim())?;
     let tally = ship(setting, &program, &batched, lines)?;
     // Batches may be counted again in part, as the page says; none may be lost.
     anyhow::ensure!(tally.lost.is_empty(), "batches: {tally}");
@@ -61,7 +61,7 @@ fn ship(setting: &Setting, program: &Path, recipe: &str, lines: usize) -> Result
         let log = home.join("access.ndjson");
         std::fs::write(&log, "")?;
         let mut config = recipe.to_owned();
-        recipe::replace(&mut config, "/var/log/nginx/logmill.ndjson", &log.to_string_lossy())?;
+        recipe::replace(&mut config, "/var/log/nginx/logmill.log", &log.to_string_lossy())?;
         recipe::replace(&mut config, "http://127.0.0.1:8080", &server.target().url())?;
         let file = home.join("syslog-ng.conf");
         std::fs::write(&file, format!("@version: 3.38\n{config}"))?;
