@@ -4,7 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use serde_json::Value;
 
@@ -112,6 +112,6 @@ fn ask(client: &Client, route: &str) -> Result<Vec<Value>> {
     ensure!(page["next"].is_null(), "{route} has more than a page");
     match page["windows"].take() {
         Value::Array(windows) => Ok(windows),
-        other => Err(anyhow::anyhow!("windows is no list: {other}")),
+        other => bail!("windows is no list: {other}"),
     }
 }

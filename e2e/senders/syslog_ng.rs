@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 
 use super::ledger::{self, Tally};
@@ -44,7 +44,7 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
     recipe::replace(&mut batched, "batch-lines(1) workers(32)", batches.trim())?;
     let tally = ship(setting, &program, &batched, lines)?;
     // Batches may be counted again in part, as the page says; none may be lost.
-    anyhow::ensure!(tally.lost.is_empty(), "batches: {tally}");
+    ensure!(tally.lost.is_empty(), "batches: {tally}");
     Ok(Ending::Passed(format!(
         "{SERVER_KILLS} kills of the server and {SENDER_KILLS} of syslog-ng each: one line per \
          request: {exact}; batches: {tally}"
