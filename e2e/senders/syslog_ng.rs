@@ -110,7 +110,7 @@ fn write_lines(log: &Path, lines: usize, mut dice: Dice) -> Result<()> {
             let (now, path) = (Timestamp::now(), ledger::path(number));
             writeln!(
                 text,
-                r#"{{"time_iso8601":"{now}","request_method":"GET","request_uri":"{path}","status":"200","body_bytes_sent":12,"http_user_agent":"curl/8.5.0","request":"GET {path} HTTP/1.1","request_id":"{number:032x}"}}"#,
+                r#"{{"time_iso8601":"{now}","request_method":"GET","request_uri":"{path}","status":"200","body_bytes_sent":12,"http_user_agent":"curl/8.5.0","request_id":"{number:032x}"}}"#,
             )?;
         }
         file.write_all(text.as_bytes())?;
