@@ -108,10 +108,10 @@ fn write_lines(log: &Path, lines: usize, mut dice: Dice) -> Result<()> {
         let mut text = String::new();
         for number in next..end {
             let (now, path) = (Timestamp::now(), ledger::path(number));
-            writeln!(
-                text,
-                r#"{{"time_iso8601":"{now}","request_method":"GET","request_uri":"{path}","status":"200","body_bytes_sent":12,"http_user_agent":"curl/8.5.0","request_id":"{number:032x}"}}"#,
-            )?;
+            write!(text, r#"{{"time_iso8601":"{now}","request_method":"GET","#)?;
+            write!(text, r#""request_uri":"{path}","status":"200","body_bytes_sent":12,"#)?;
+            write!(text, r#""http_user_agent":"curl/8.5.0","request_id":"{number:032x}"}}"#)?;
+            text.push('\n');
         }
         file.write_all(text.as_bytes())?;
         next = end;
