@@ -48,6 +48,10 @@ power-cut *flags:
 torture *flags:
     cargo test --release --locked --test e2e -- --full "$@"
 
+# Real nginx and syslog-ng as docs/senders says, in full size; what is not installed is skipped
+senders *flags:
+    cargo test --release --locked --test e2e -- senders/ --full "$@"
+
 # Takes away one rule of the engine at a time: tests must go red; NAME is part of a mutant's name
 mutants *name:
     cargo run --locked --example mutants -- "$@"

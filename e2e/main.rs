@@ -1,5 +1,5 @@
-//! Runs the scenarios in `scenarios/`, then the torture cases, against the real binary and sums up
-//! what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases and the real senders, against the real
+//! binary and sums up what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless
@@ -17,6 +17,7 @@ mod exchange;
 mod load;
 mod request;
 mod scenario;
+mod senders;
 mod server;
 mod steps;
 mod torture;
@@ -58,10 +59,10 @@ struct Args {
     /// The binary to test, instead of the one cargo has just built
     #[arg(long = "binary", visible_alias = "release-binary", value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Run torture cases in their full size, which takes long
+    /// Run torture cases and senders in their full size, which takes long
     #[arg(long)]
     full: bool,
-    /// Seed of the torture cases [default: of the clock]
+    /// Seed of the torture cases and senders [default: of the clock]
     #[arg(long)]
     seed: Option<u64>,
     /// Flags that cargo and nextest pass to every test; they change nothing here.
@@ -122,13 +123,15 @@ fn run(args: &Args) -> Result<bool> {
     let scenarios = Scenario::load_all(Path::new(folder))?;
     let runs: Vec<Run<'_>> =
         scenarios.iter().flat_map(runs_of).filter(|run| args.wants(&run.name)).collect();
-    let named = |case: &&Case| args.wants(&format!("torture/{}", case.name));
-    let cases: Vec<&Case> = torture::CASES.iter().filter(named).collect();
+    let torture = torture::CASES.iter().map(|case| (format!("torture/{}", case.name), case));
+    let senders = senders::CASES.iter().map(|case| (format!("senders/{}", case.name), case));
+    let cases: Vec<(String, &Case)> =
+        torture.chain(senders).filter(|(name, _)| args.wants(name)).collect();
     if args.list {
         // Nothing is ignored, so a harness that asks for the ignored ones gets none.
         if !args.harness.ignored {
             runs.iter().for_each(|run| println!("{}: test", run.name));
-            cases.iter().for_each(|case| println!("torture/{}: test", case.name));
+            cases.iter().for_each(|(name, _)| println!("{name}: test"));
         }
         return Ok(true);
     }
@@ -138,7 +141,7 @@ fn run(args: &Args) -> Result<bool> {
     }
     let [mut passed, mut failed, mut skipped] = [0, 0, 0];
     let outcomes = runs.iter().map(|run| report(args, run));
-    for outcome in outcomes.chain(cases.iter().map(|case| torment(args, case))) {
+    for outcome in outcomes.chain(cases.iter().map(|(name, case)| try_case(args, name, case))) {
         match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Failed => failed += 1,
@@ -187,9 +190,8 @@ fn report(args: &Args, run: &Run<'_>) -> Outcome {
     Outcome::Failed
 }
 
-/// Runs one torture case and prints its line, with the seed to run it by again.
-fn torment(args: &Args, case: &Case) -> Outcome {
-    let name = format!("torture/{}", case.name);
+/// Runs one case and prints its line, with the seed to run it by again.
+fn try_case(args: &Args, name: &str, case: &Case) -> Outcome {
     if args.url.is_some() {
         println!("skipped {name:<50} it needs servers of its own");
         return Outcome::Skipped;

@@ -60,6 +60,8 @@ impl Target {
 /// The server under test and its directories.
 pub(crate) struct Server {
     launch: Launch,
+    /// The port of 127.0.0.1 to listen on; 0 is another one at each start.
+    port: u16,
     target: Target,
     process: Option<Child>,
     /// Where the process tells its address, until it has.
@@ -79,6 +81,7 @@ impl Server {
         let data_dir = home.path().join("data");
         Ok(Self {
             launch,
+            port: 0,
             target: Target::default(),
             process: None,
             address: None,
@@ -118,6 +121,11 @@ impl Server {
     /// Spreads over so many partitions, from the next start on.
     pub(crate) fn use_partitions(&mut self, partitions: u16) {
         self.launch.partitions = partitions;
+    }
+
+    /// Listens on this port, from the next start on: for clients that cannot be told another.
+    pub(crate) fn listen_on(&mut self, port: u16) {
+        self.port = port;
     }
 
     /// The process that runs now.
@@ -208,7 +216,7 @@ impl Server {
             }
         }
         command.current_dir(self.home.path());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
         command.arg(&self.data_dir);
         command.arg("--partitions").arg(self.launch.partitions.to_string());
         if !self.launch.config.is_empty() {

@@ -7,7 +7,7 @@
 mod backup;
 mod bodies;
 mod books;
-mod dice;
+pub(crate) mod dice;
 mod disk_full;
 mod figures;
 mod fleet;
@@ -32,9 +32,9 @@ use crate::server::{Launch, Server};
 /// Lines of the server's log that a failure shows.
 const LOG_LINES: usize = 5;
 
-/// One way of tormenting the server.
+/// One way of tormenting the server, or a real sender that must get along with it.
 pub(crate) struct Case {
-    /// `torture/<name>`.
+    /// `torture/<name>` or `senders/<name>`.
     pub(crate) name: &'static str,
     /// One sentence: what holds if this passes.
     pub(crate) title: &'static str,
