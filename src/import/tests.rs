@@ -7,6 +7,7 @@ mod server;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -14,6 +15,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::cursor::StateFile;
+use super::watch::Pace;
 use super::{ImportError, ImportOptions, Patience, Summary, run_with};
 use server::{Reply, Server};
 
@@ -53,6 +55,9 @@ impl Bench {
             files: vec![self.path(name)],
             customer: customer.into(),
             url: format!("{}/", self.server.url),
+            token: None,
+            follow: false,
+            stop: Arc::default(),
             state: Some(self.path("state/import.json")),
         };
         let patience = Patience {
@@ -62,7 +67,7 @@ impl Bench {
             give_up_at_first_after: Duration::from_millis(50),
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let outcome = run_with(&options, patience, &mut out, &mut err);
+        let outcome = run_with(&options, patience, Pace::default(), &mut out, &mut err);
         self.out = String::from_utf8(out).expect("text");
         self.err = String::from_utf8(err).expect("text");
         assert_eq!(self.server.conflicts(), 0, "a key was used for other content");
