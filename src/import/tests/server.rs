@@ -59,6 +59,10 @@ impl Server {
         self.with(|received| received.script.extend(replies));
     }
 
+    pub(super) fn forget_replies(&self) {
+        self.with(|received| received.script.clear());
+    }
+
     /// The paths counted so far, sorted.
     pub(super) fn paths(&self) -> Vec<String> {
         let mut paths: Vec<_> = self.entries().into_iter().map(|entry| entry.path).collect();
