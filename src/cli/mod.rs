@@ -165,8 +165,7 @@ struct ServerArgs {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = IMPORT_EXAMPLES)]
 pub struct ImportArgs {
-    /// Access logs in combined or common format, plain, .gz or .zst, or quoted patterns such as
-    /// '/var/log/nginx/access.log*'; - is stdin
+    /// Access logs in combined or common format, plain, .gz or .zst; 'a.log*' too; - is stdin
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -182,7 +181,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub follow: bool,
 
-    /// Token for a server that asks for one; other users see it here, but not in the variable
+    /// Token to send; other users can see it here, but not in the variable
     #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
     pub token: Option<Token>,
 

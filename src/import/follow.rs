@@ -15,6 +15,7 @@
 //!   it and the one that has the name now, so they are imported too. Older ones are not.
 //! - A file that was cut in place has begun anew; the rest of what it was is looked for in the
 //!   same way, for `copytruncate` has left a copy.
+//! - A log of which nothing is left is marked so only when a later one of its name has a cursor.
 //! - Nothing is written to the state file while nothing is written to the logs.
 //!
 //! # What begins alike
@@ -58,6 +59,8 @@ struct Followed {
     /// When it last grew, or lost its name.
     active: Instant,
     has_name: bool,
+    /// Whether it was read to its end, and will not grow.
+    is_read: bool,
 }
 
 enum Reading {
@@ -160,6 +163,7 @@ impl<'a> Follower<'a> {
                 Next::Cut => self.begin_anew(at)?,
             }
         }
+        self.let_go()?;
         let lag = self.logs.iter().map(Followed::lag).sum();
         self.import.reporter.following(self.logs.len(), &self.import.summary, lag);
         Ok(())
@@ -169,6 +173,7 @@ impl<'a> Follower<'a> {
         let Arrival { path, id, file } = arrival;
         if let Some(known) = self.logs.iter_mut().find(|followed| followed.id == id) {
             known.path = path;
+            known.is_read = false;
             return Ok(());
         }
         if let Some(before) = self.logs.iter().rev().find(|followed| followed.home == path) {
@@ -187,6 +192,9 @@ impl<'a> Follower<'a> {
     /// Reads what one log has now.
     fn read(&mut self, at: usize) -> Result<Next, ImportError> {
         let followed = &mut self.logs[at];
+        if followed.is_read {
+            return Ok(Next::Keep);
+        }
         let has_name = self.import.watch.leads(&followed.path, followed.id);
         if followed.has_name && !has_name {
             followed.active = Instant::now();
@@ -215,11 +223,28 @@ impl<'a> Follower<'a> {
             }
             Err(error) => return Err(error),
         }
-        if !is_end || import.watch.is_stopped() {
-            return Ok(Next::Keep);
+        followed.is_read = is_end && !import.watch.is_stopped();
+        Ok(Next::Keep)
+    }
+
+    /// Lets go of logs that were read to their ends. The last one of a name that has a cursor is
+    /// kept: whatever is rotated while nobody looks is found by being newer than that one.
+    fn let_go(&mut self) -> Result<(), ImportError> {
+        for at in (0..self.logs.len()).rev() {
+            let (before, after) = self.logs.split_at_mut(at + 1);
+            let Some(followed) = before.last_mut().filter(|followed| followed.is_read) else {
+                continue;
+            };
+            let mut later = after.iter().filter(|later| later.home == followed.home);
+            if followed.slot().is_some() && !later.any(|later| later.slot().is_some()) {
+                continue;
+            }
+            if let Reading::Open(log) = &mut followed.reading {
+                log.finish(&mut self.import)?;
+            }
+            self.logs.remove(at);
         }
-        log.finish(import)?;
-        Ok(Next::Drop)
+        Ok(())
     }
 
     /// Finds out which log a file is; false if that cannot be known yet.
@@ -410,8 +435,8 @@ impl<'a> Follower<'a> {
 
 impl Followed {
     fn new(home: &Path, path: PathBuf, id: FileId, file: File, claim: Claim) -> Self {
-        let reading = Reading::Waiting { file, claim };
-        Self { home: home.into(), path, id, reading, active: Instant::now(), has_name: true }
+        let (reading, active) = (Reading::Waiting { file, claim }, Instant::now());
+        Self { home: home.into(), path, id, reading, active, has_name: true, is_read: false }
     }
 
     fn slot(&self) -> Option<usize> {

@@ -205,6 +205,26 @@ fn kills_and_rotations_lose_nothing() {
     }
 }
 
+/// The compressed log is read to its end at once; what came after it must be found by it again.
+#[test]
+fn a_kill_behind_the_rest_of_a_log_forgets_no_log_after_it() {
+    let bench = Bench::new();
+    bench.write("a.log", lines(0..10));
+    bench.follow(&["a.log"], tick);
+    bench.write("a.log.2.gz", gzip(&lines(0..20)));
+    std::thread::sleep(Duration::from_millis(20));
+    fs::remove_file(bench.path("a.log")).expect("removed");
+    bench.write("a.log.1", lines(20..30));
+    bench.server.then([Reply::Accept, Reply::Status(500)]);
+    bench.follow(&["a.log"], |follower| {
+        assert!(follower.tick().is_err(), "in the second log");
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    bench.write("a.log", lines(30..40));
+    bench.follow(&["a.log"], tick);
+    bench.assert_counted(40);
+}
+
 #[test]
 fn a_kill_before_or_after_the_answer_counts_once() {
     for replies in [vec![Reply::AcceptAndHangUp, Reply::Status(500)], vec![Reply::Status(500)]] {
