@@ -181,7 +181,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub follow: bool,
 
-    /// Token to send; other users can see it here, but not in the variable
+    /// Bearer token; the variable hides it from other users
     #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
     pub token: Option<Token>,
 
