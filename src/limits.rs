@@ -192,6 +192,13 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 64 * 1024;
 pub const IMPORT_LOGS_MAX: usize = 10_000;
 /// Bad lines that an import reports in full; the rest are counted.
 pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
+/// How often `logmill import --follow` looks at its logs, and so how long a new line waits at most.
+pub const IMPORT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// A followed log that was rotated away is given up once nothing was written to it for this long:
+/// servers write to the old file until they are told to open the new one.
+pub const IMPORT_ROTATED_QUIET: Duration = Duration::from_secs(60);
+/// Logs that `logmill import --follow` holds open; further ones wait until one is given up.
+pub const IMPORT_FOLLOWED_MAX: usize = 512;
 /// Bytes of a server's answer that an import reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 

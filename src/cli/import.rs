@@ -2,6 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::healthcheck::base_url;
 use super::{Exit, ImportArgs};
@@ -15,9 +20,18 @@ pub fn run(args: &ImportArgs, listen: SocketAddr, out: &mut impl Write) -> Exit 
         files: args.files.clone(),
         customer: args.customer.as_str().to_owned(),
         url: args.url.clone().unwrap_or_else(|| base_url(listen)),
+        token: args.token.clone(),
         state: args.state.clone(),
+        follow: args.follow,
+        stop: Arc::default(),
     };
     let mut err = io::stderr().lock();
+    if args.follow
+        && let Err(error) = end_at_signals(&options.stop)
+    {
+        writeln!(err, "error: cannot listen for signals: {error}").ok();
+        return Exit::Usage;
+    }
     match import::run(&options, out, &mut err) {
         Ok(summary) if summary.exit_code() == 0 => Exit::Ok,
         Ok(_) => Exit::Findings,
@@ -26,4 +40,13 @@ pub fn run(args: &ImportArgs, listen: SocketAddr, out: &mut impl Write) -> Exit 
             Exit::Usage
         }
     }
+}
+
+/// The first signal lets the import end in good order, a second one ends it at once.
+fn end_at_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
+        flag::register(signal, Arc::clone(stop))?;
+    }
+    Ok(())
 }

@@ -22,6 +22,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::config::Overrides;
 use crate::ids::CustomerId;
+use crate::import::Token;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,9 +40,13 @@ const IMPORT_EXAMPLES: &str = "\
 Examples:
   logmill import access.log --customer acme
   logmill import access.log.2.gz access.log.1 access.log --customer acme
-  zcat old/*.gz | logmill import - --customer acme --url http://logs.internal:8080
+  logmill import 'old/access.log*' --customer acme
+  logmill import --follow /var/log/nginx/access.log --customer acme
+  xzcat old/*.xz | logmill import - --customer acme --url http://logs.internal:8080
 
-Importing the same file again, grown or rotated, counts its new lines only.
+Importing the same file again, grown or rotated, counts its new lines only. --follow sends new
+lines within about a second, waits for a server that is away, and finds rotated logs again after
+a restart. Files of a pattern are imported in the order in which they were last written.
 Exit code 1: a line was not an access log line; each is reported with its number.
 Exit code 2: the import stopped early; the same command goes on where it stopped.";
 
@@ -174,7 +179,7 @@ struct ServerArgs {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = IMPORT_EXAMPLES)]
 pub struct ImportArgs {
-    /// Access logs in combined or common format, plain or .gz; - is stdin
+    /// Access logs in combined or common format, plain, .gz or .zst; 'a.log*' too; - is stdin
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -185,6 +190,14 @@ pub struct ImportArgs {
     /// Server to send to [default: the configured server.listen, on this machine]
     #[arg(long, value_name = "URL", value_parser = server_url)]
     pub url: Option<String>,
+
+    /// Go on as the logs grow and are rotated, until SIGTERM or SIGINT
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Bearer token; the variable hides it from other users
+    #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
+    pub token: Option<Token>,
 
     /// File that remembers how far each log was imported
     #[arg(long, value_name = "FILE")]

@@ -60,7 +60,13 @@ fn import_and_healthcheck() {
     };
     assert_eq!(args.files.len(), 3);
     assert_eq!((args.customer.as_str(), args.state), ("acme", None));
-    assert_eq!(args.url, None);
+    assert_eq!((args.url, args.follow), (None, false));
+    let Command::Import(args) = parsed("import --follow a --customer c --token s3cret").command
+    else {
+        panic!("not an import");
+    };
+    assert!(args.follow);
+    assert!(!format!("{args:?}").contains("s3cret"), "a token is not shown");
 
     let asked = parsed("healthcheck --url https://logs.example:8443/").command;
     let url = Some("https://logs.example:8443".to_owned());
@@ -76,6 +82,7 @@ fn wrong_usage_ends_with_2() {
         "import --customer acme",
         "import a.log",
         "import a.log --customer acme --url ftp://x",
+        "import a.log --customer acme --token a,b",
         "import a.log --customer acme --url 127.0.0.1:8080",
         "--listen 0.0.0.0:80 serve",
         "--repair import a.log --customer acme",

@@ -22,6 +22,8 @@ use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 const ENV_PREFIX: &str = "LOGMILL_";
 const ENV_FILE: &str = "LOGMILL_CONFIG";
+/// Not of the configuration: what `logmill import` shows to the server.
+const ENV_TOKEN: &str = "LOGMILL_TOKEN";
 const DEFAULT_FILE: &str = "logmill.toml";
 
 /// The layer that an effective value came from.
@@ -284,7 +286,8 @@ impl Layers {
         let names: BTreeMap<String, String> =
             self.values.keys().map(|key| (variable(key), key.clone())).collect();
         let mut foreign = Vec::new();
-        let is_setting = |name: &str| name != ENV_FILE && !failpoint::owns_variable(name);
+        let is_setting =
+            |name: &str| ![ENV_FILE, ENV_TOKEN].contains(&name) && !failpoint::owns_variable(name);
         for (name, text) in env.iter().filter(|(name, _)| is_setting(name)) {
             let Some(key) = names.get(name) else {
                 match nearest(name, names.keys().map(String::as_str)) {

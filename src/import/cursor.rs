@@ -15,10 +15,17 @@
 //! acknowledged range reaches the file with the next write: a crash before it repeats one batch
 //! under its key.
 //!
-//! **Limits**: two logs whose first imported bytes are equal are taken for one, and a log whose
-//! beginning was edited for a new one. The server forgets keys after its `idempotency.retention`
-//! (7 days): an interrupted import should be run again before that. The file remembers
-//! [`limits::IMPORT_LOGS_MAX`] logs; then the import refuses instead of forgetting one.
+//! **Logs that begin alike**: `--follow` sees that a log was replaced or cut, and knows by that
+//! that the new one is another, however it begins. Its cursor then has a higher `generation`, which
+//! goes into its keys. Which file a cursor was last read from is kept as a hint that prefers one of
+//! several that would fit; it never makes a log the same whose beginning differs.
+//!
+//! **Limits**: otherwise, two logs whose first imported bytes are equal are taken for one, and a
+//! log whose beginning was edited for a new one. The server forgets keys after its
+//! `idempotency.retention` (7 days): an interrupted import should be run again before that. A
+//! follower cuts batches by time, so without its state file nothing knows which lines went under
+//! which key. The file remembers [`limits::IMPORT_LOGS_MAX`] logs; then the oldest one is forgotten
+//! that a follower has read to its end, and without any the import refuses.
 
 #![allow(clippy::disallowed_methods, reason = "the import client owns its state file")]
 
@@ -31,6 +38,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::ImportError;
+use super::files::FileId;
 use super::source::PREFIX_BYTES;
 use crate::limits;
 
@@ -57,8 +65,19 @@ struct State {
 pub(super) struct Cursor {
     pub(super) url: String,
     pub(super) customer: String,
-    /// The log's name when it was last imported; only for messages.
+    /// The name that the log was last imported or followed under.
     pub(super) name: String,
+    /// The file that had it then.
+    #[serde(default)]
+    pub(super) file: Option<FileId>,
+    #[serde(default)]
+    pub(super) way: Way,
+    /// Larger than those of all cursors made before.
+    #[serde(default)]
+    serial: u64,
+    /// Tells it apart from logs before it with the same origin.
+    #[serde(default)]
+    generation: u64,
     /// The fingerprint at the first import. Keys are made of it, so it never changes.
     pub(super) origin: Fingerprint,
     /// The longest fingerprint seen since; it tells logs apart that begin alike.
@@ -75,6 +94,19 @@ pub(super) struct Cursor {
     pub(super) combined: bool,
     /// The batch that may or may not have reached the server.
     pub(super) pending: Option<Pending>,
+}
+
+/// How a log is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Way {
+    /// To its end at the time.
+    #[default]
+    Imported,
+    /// Until it is rotated away: what is left of it then must be found.
+    Followed,
+    /// It was followed, and nothing is left of it.
+    Finished,
 }
 
 /// A batch about to be sent.
@@ -109,6 +141,10 @@ impl Cursor {
             url: url.into(),
             customer: customer.into(),
             name: name.into(),
+            file: None,
+            way: Way::Imported,
+            serial: 0,
+            generation: 0,
             known: origin.clone(),
             origin,
             steps: Vec::new(),
@@ -131,13 +167,18 @@ impl Cursor {
 
     /// Whether this is the log that begins with `prefix`. A log cut below what is known of it is
     /// still the same, so that its user is told.
-    fn is_of(&self, prefix: &[u8]) -> bool {
+    pub(super) fn is_of(&self, prefix: &[u8]) -> bool {
+        let prefix = &prefix[..prefix.len().min(PREFIX_BYTES)];
         if prefix.len() >= self.known.bytes {
             return self.known.matches(prefix);
         }
         let shorter = self.steps.iter().chain([&self.origin]);
         let comparable = shorter.filter(|step| step.bytes <= prefix.len());
         comparable.max_by_key(|step| step.bytes).is_some_and(|step| step.matches(prefix))
+    }
+
+    fn belongs_to(&self, url: &str, customer: &str) -> bool {
+        self.url == url && self.customer == customer
     }
 
     /// How much of its beginning is known.
@@ -150,6 +191,14 @@ impl Cursor {
         self.pending.as_ref().map_or(self.end, |pending| pending.end)
     }
 
+    /// The log has lost what lay behind `at`, so nothing more can be done about a batch of that;
+    /// what is written there now needs other keys.
+    pub(super) fn cut_to(&mut self, at: u64, inside_line: bool) {
+        self.end = at;
+        self.inside_line = inside_line;
+        self.pending = None;
+    }
+
     /// The key of the batch from `end` to `to`: the same range of the same log has the same key.
     pub(super) fn key(&self, to: u64) -> String {
         let mut hash = blake3::Hasher::new_derive_key("logmill import batch key v1");
@@ -158,6 +207,9 @@ impl Cursor {
         }
         for number in [self.origin.bytes as u64, self.end, to] {
             hash.update(&number.to_le_bytes());
+        }
+        if self.generation > 0 {
+            hash.update(&self.generation.to_le_bytes());
         }
         let hex = hash.finalize().to_hex();
         format!("import-{}", &hex[..40])
@@ -196,18 +248,56 @@ impl StateFile {
         Ok(Self { path: path.into(), state, _lock: lock })
     }
 
-    /// Where the cursor of the log that begins with `prefix` is; of several the best known one.
-    pub(super) fn find(&self, url: &str, customer: &str, prefix: &[u8]) -> Option<usize> {
-        let prefix = &prefix[..prefix.len().min(PREFIX_BYTES)];
-        let mine = |log: &Cursor| log.url == url && log.customer == customer && log.is_of(prefix);
+    /// Where the cursor of the log that begins with `prefix` is; of several the one that was last
+    /// read from the file `id`, else the best known one.
+    pub(super) fn find(
+        &self,
+        (url, customer): (&str, &str),
+        prefix: &[u8],
+        id: Option<FileId>,
+    ) -> Option<usize> {
+        let mine = |log: &Cursor| log.belongs_to(url, customer) && log.is_of(prefix);
         let found = self.state.logs.iter().enumerate().filter(|(_, log)| mine(log));
-        found.max_by_key(|(_, log)| (log.known.bytes, log.end)).map(|(at, _)| at)
+        let rank = |log: &Cursor| (id.is_some() && log.file == id, log.known.bytes, log.end);
+        found.max_by_key(|(_, log)| rank(log)).map(|(at, _)| at)
     }
 
     /// The cursor of the log last imported under this name, whatever it began with.
     pub(super) fn last_named(&self, url: &str, customer: &str, name: &str) -> Option<&Cursor> {
-        let mine = |log: &&Cursor| log.url == url && log.customer == customer && log.name == name;
-        self.state.logs.iter().rev().find(mine)
+        let mine = |log: &&Cursor| log.belongs_to(url, customer) && log.name == name;
+        self.state.logs.iter().filter(mine).max_by_key(|log| log.serial)
+    }
+
+    /// Cursors of logs of which something may be left under another name than the one they were
+    /// followed under, the oldest first: all that are followed, and of those imported the last of
+    /// each name. Names that are not `wanted` are passed over.
+    pub(super) fn unfinished(
+        &self,
+        (url, customer): (&str, &str),
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<usize> {
+        let last = |log: &Cursor| {
+            let last = self.last_named(url, customer, &log.name);
+            last.is_some_and(|last| std::ptr::eq(last, log))
+        };
+        let mine = |log: &Cursor| match log.way {
+            _ if !log.belongs_to(url, customer) || !wanted(&log.name) => false,
+            Way::Followed => true,
+            Way::Imported => last(log),
+            Way::Finished => false,
+        };
+        let logs = self.state.logs.iter().enumerate();
+        let mut found: Vec<_> = logs.filter(|(_, log)| mine(log)).map(|(at, _)| at).collect();
+        found.sort_by_key(|at| self.state.logs[*at].serial);
+        found
+    }
+
+    /// Makes the cursor of a log tell it apart from those before it with the same origin.
+    pub(super) fn tell_apart(&self, cursor: &mut Cursor) {
+        let alike = self.state.logs.iter().filter(|log| {
+            log.belongs_to(&cursor.url, &cursor.customer) && log.origin == cursor.origin
+        });
+        cursor.generation = alike.map(|log| log.generation + 1).max().unwrap_or(0);
     }
 
     pub(super) fn cursor(&self, at: usize) -> &Cursor {
@@ -222,21 +312,32 @@ impl StateFile {
     ) -> Result<usize, ImportError> {
         let at = match at {
             Some(at) => {
-                self.state.logs[at] = cursor.clone();
+                let serial = self.state.logs[at].serial;
+                self.state.logs[at] = Cursor { serial, ..cursor.clone() };
                 at
             }
-            None if self.state.logs.len() >= limits::IMPORT_LOGS_MAX => {
-                return Err(ImportError::StateFull {
-                    path: self.path.clone(),
-                    logs: limits::IMPORT_LOGS_MAX,
-                });
-            }
             None => {
-                self.state.logs.push(cursor.clone());
-                self.state.logs.len() - 1
+                let last = self.state.logs.iter().map(|log| log.serial).max().unwrap_or(0);
+                let cursor = Cursor { serial: last + 1, ..cursor.clone() };
+                self.insert(cursor)?
             }
         };
         self.write().map_err(|source| ImportError::State { path: self.path.clone(), source })?;
+        Ok(at)
+    }
+
+    fn insert(&mut self, cursor: Cursor) -> Result<usize, ImportError> {
+        let logs = &mut self.state.logs;
+        if logs.len() < limits::IMPORT_LOGS_MAX {
+            logs.push(cursor);
+            return Ok(logs.len() - 1);
+        }
+        let finished = logs.iter().enumerate().filter(|(_, log)| log.way == Way::Finished);
+        let Some((at, _)) = finished.min_by_key(|(_, log)| log.serial) else {
+            let path = self.path.clone();
+            return Err(ImportError::StateFull { path, logs: limits::IMPORT_LOGS_MAX });
+        };
+        logs[at] = cursor;
         Ok(at)
     }
 

@@ -1,4 +1,4 @@
-//! One log from where the last import of it stopped to its end.
+//! One log from where the last import of it stopped to its end, once or again and again.
 //!
 //! Owns the decisions: which lines count, where a batch begins and ends, and what a log that has
 //! changed means. A batch covers a range of bytes without gaps, bad and blank lines included, so
@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::batch::{self, Batch};
-use super::cursor::{Cursor, Pending};
+use super::cursor::{Cursor, Pending, Way};
 use super::post::Posted;
 use super::source::{Line, Source};
 use super::{Import, ImportError};
@@ -22,18 +22,23 @@ pub(super) fn import(import: &mut Import<'_>, path: &Path) -> Result<(), ImportE
     if source.prefix.is_empty() {
         return Ok(import.reporter.note(&source.name, "is empty")?);
     }
-    import.reporter.begin(&source.name, source.size);
-    let outcome = match Log::resume(import, source)? {
-        Some(log) => log.run(),
+    import.reporter.begin(&source.name);
+    let known = import.state.find(import.owner(), &source.prefix, source.id);
+    if known.is_none() {
+        note_other_beginning(import, &source)?;
+    }
+    let name = source.name.clone();
+    let outcome = match Log::resume(import, source, known, Use { name: &name, way: Way::Imported })?
+    {
+        Some(mut log) => log.read_to_end(import),
         None => Ok(()),
     };
-    import.reporter.end();
+    import.reporter.end_log();
     outcome
 }
 
 /// A log being read.
-struct Log<'r, 'a> {
-    import: &'r mut Import<'a>,
+pub(super) struct Log {
     source: Source,
     /// Where the cursor stands in the state file, once it does.
     slot: Option<usize>,
@@ -42,6 +47,34 @@ struct Log<'r, 'a> {
     /// What has been read; becomes the cursor when the batch is acknowledged.
     read: Reached,
     batch: Batch,
+    /// Blank and bad lines since the cursor.
+    unsent: Uncounted,
+    /// Whether the cursor is ahead of the state file.
+    ahead: bool,
+}
+
+/// What an open log is read for.
+#[derive(Clone, Copy)]
+pub(super) struct Use<'a> {
+    /// The name to remember it under.
+    pub(super) name: &'a str,
+    pub(super) way: Way,
+}
+
+/// Whether a file was still what it had been when it was read on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Yes; whether anything new was in it.
+    Same { grown: bool },
+    /// It was cut or rewritten in place; nothing of what it has now was taken.
+    Other,
+}
+
+/// Lines that make no entries.
+#[derive(Clone, Copy, Default)]
+struct Uncounted {
+    blank: u64,
+    bad: u64,
 }
 
 /// A position between lines, or inside one that was counted before it ended.
@@ -53,6 +86,14 @@ struct Reached {
     combined: bool,
 }
 
+/// What became of a line.
+enum Step {
+    Taken,
+    Left,
+    /// The file turned out to be another one; see [`Found::Other`].
+    Other,
+}
+
 /// What to do with a line.
 enum Verdict {
     Entry(Vec<u8>, Format),
@@ -60,15 +101,23 @@ enum Verdict {
     Bad(String),
 }
 
-impl<'r, 'a> Log<'r, 'a> {
-    /// Finds where to go on; none if the log is shorter than what was imported of it.
-    fn resume(import: &'r mut Import<'a>, mut source: Source) -> Result<Option<Self>, ImportError> {
-        let slot = import.state.find(import.url, import.customer, &source.prefix);
-        let mut cursor = match slot {
+impl Log {
+    /// Goes on where the cursor `known` says, or begins a log that no cursor is of. None if it is
+    /// shorter than what was imported of it and so left alone; one that is followed goes on at its
+    /// end.
+    pub(super) fn resume(
+        import: &mut Import<'_>,
+        mut source: Source,
+        known: Option<usize>,
+        usage: Use<'_>,
+    ) -> Result<Option<Self>, ImportError> {
+        let mut cursor = match known {
             Some(at) => import.state.cursor(at).clone(),
             None => {
-                note_other_beginning(import, &source)?;
-                Cursor::new(import.url, import.customer, &source.name, &source.prefix)
+                let (url, customer) = (import.url, import.customer);
+                let mut cursor = Cursor::new(url, customer, usage.name, &source.prefix);
+                import.state.tell_apart(&mut cursor);
+                cursor
             }
         };
         let has = match source.size {
@@ -80,93 +129,197 @@ impl<'r, 'a> Log<'r, 'a> {
         };
         let short = has < if source.size.is_some() { cursor.needs() } else { cursor.end };
         if short {
-            note_cut(import, &source.name, has, cursor.needs())?;
-            return Ok(None);
+            note_cut(import, &source.name, has, cursor.needs(), usage.way)?;
+            if usage.way == Way::Imported {
+                return Ok(None);
+            }
+            let whole = read(&mut source, |source| source.line_ends_at(has))?;
+            cursor.cut_to(has, !whole);
+            import.state.tell_apart(&mut cursor);
         }
         if source.size.is_some() {
             read(&mut source, |source| source.skip_to(cursor.end))?;
         }
-        source.name.clone_into(&mut cursor.name);
+        let told = (usage.way, source.id) != (cursor.way, cursor.file) || usage.name != cursor.name;
+        usage.name.clone_into(&mut cursor.name);
+        (cursor.way, cursor.file) = (usage.way, source.id);
         if source.prefix.len() > cursor.known_bytes() {
             cursor.know(&source.prefix);
         }
         import.summary.lines_before += cursor.lines;
+        import.reporter.skipped(source.raw_position());
         let read = Reached {
             end: cursor.end,
             lines: cursor.lines,
             inside_line: cursor.inside_line,
             combined: cursor.combined,
         };
-        Ok(Some(Self { import, source, slot, cursor, read, batch: Batch::default() }))
+        // A log of which nothing was imported need not be remembered.
+        let ahead = known.is_some() && (told || short);
+        let (batch, unsent) = (Batch::default(), Uncounted::default());
+        Ok(Some(Self { source, slot: known, cursor, read, batch, unsent, ahead }))
     }
 
-    fn run(mut self) -> Result<(), ImportError> {
-        if let Some(pending) = self.cursor.pending.clone()
-            && !self.resend(&pending)?
-        {
+    /// Takes all there is, an unfinished last line too if it is whole, and remembers that durably.
+    pub(super) fn read_to_end(&mut self, import: &mut Import<'_>) -> Result<(), ImportError> {
+        if self.read_on(import, true)? == Found::Other {
+            let (has, needs) = (self.source.position, self.cursor.needs());
+            note_cut(import, &self.source.name, has, needs, self.cursor.way)?;
             return Ok(());
+        }
+        self.ahead = self.read.end > 0;
+        self.save(import)
+    }
+
+    /// Takes the lines that there are now, and sends them.
+    pub(super) fn read_on(
+        &mut self,
+        import: &mut Import<'_>,
+        is_end: bool,
+    ) -> Result<Found, ImportError> {
+        let Some(size) = self.look_again()? else { return Ok(Found::Other) };
+        if self.cursor.way == Way::Followed {
+            self.source.grow(size);
+        }
+        let (before, batches) = (self.read.end, import.summary.batches);
+        if let Some(pending) = self.cursor.pending.clone()
+            && !self.resend(import, &pending)?
+        {
+            return Ok(Found::Other);
         }
         let mut bytes = Vec::new();
         loop {
             match self.source.next_line(None, &mut bytes) {
-                Ok(Some(line)) if self.step(&line, &bytes)? => {}
-                Ok(_) => break,
+                Ok(Some(line)) if !line.ended && !line.too_long && !is_end => {
+                    read(&mut self.source, |source| source.go_back(line.start))?;
+                    break;
+                }
+                Ok(Some(line)) => match self.step(import, &line, &bytes)? {
+                    // Who wants to stop does not wait for a long way to the end.
+                    Step::Taken
+                        if import.watch.is_stopped() && import.summary.batches > batches =>
+                    {
+                        break;
+                    }
+                    Step::Taken => {}
+                    Step::Left => break,
+                    Step::Other => return Ok(Found::Other),
+                },
+                Ok(None) => break,
                 Err(source) => {
                     // What could be read is sent, so that the damage costs no more than it must.
-                    self.flush()?;
+                    self.flush(import)?;
                     let (name, offset) = (self.source.name.clone(), self.source.position);
                     return Err(ImportError::Read { name, offset, source });
                 }
             }
         }
-        self.flush()?;
-        if self.read.end > 0 {
-            self.slot = Some(self.import.state.save(self.slot, &self.cursor)?);
+        if !self.flush(import)? {
+            return Ok(Found::Other);
+        }
+        Ok(Found::Same { grown: self.read.end > before })
+    }
+
+    /// The size of a plain file, if it is still the log that it was; learns more of its beginning.
+    fn look_again(&mut self) -> Result<Option<u64>, ImportError> {
+        let reached = self.read.end;
+        let size = read(&mut self.source, |source| source.look_again(reached))?;
+        if size.is_some() && self.source.prefix.len() > self.cursor.known_bytes() {
+            self.cursor.know(&self.source.prefix);
+        }
+        Ok(size)
+    }
+
+    /// Writes down what was acknowledged since the last time, if anything: the server forgets keys,
+    /// so a batch must not stay pending for as long as a log is quiet.
+    pub(super) fn save(&mut self, import: &mut Import<'_>) -> Result<(), ImportError> {
+        if self.ahead {
+            self.slot = Some(import.state.save(self.slot, &self.cursor)?);
+            self.ahead = false;
         }
         Ok(())
     }
 
+    /// Remembers that nothing is left of a followed log.
+    pub(super) fn finish(&mut self, import: &mut Import<'_>) -> Result<(), ImportError> {
+        self.cursor.way = Way::Finished;
+        self.ahead = true;
+        self.save(import)
+    }
+
+    pub(super) fn slot(&self) -> Option<usize> {
+        self.slot
+    }
+
+    pub(super) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(super) fn into_source(self) -> Source {
+        self.source
+    }
+
     /// Sends the batch again whose answer was never seen: the same range under the same key. False
     /// if the log ends within it.
-    fn resend(&mut self, pending: &Pending) -> Result<bool, ImportError> {
+    fn resend(&mut self, import: &mut Import<'_>, pending: &Pending) -> Result<bool, ImportError> {
         let mut bytes = Vec::new();
         loop {
             let line =
                 read(&mut self.source, |source| source.next_line(Some(pending.end), &mut bytes))?;
             let Some(line) = line else { break };
             if let Some(verdict) = self.judge(&line, &bytes) {
-                self.take(&line, verdict, None)?;
+                self.take(import, &line, verdict)?;
             }
         }
         if self.source.position < pending.end {
-            let name = self.source.name.clone();
-            note_cut(self.import, &name, self.source.position, pending.end)?;
+            self.discard(import);
             return Ok(false);
         }
-        self.send(&pending.key)?;
+        self.send(import, &pending.key)?;
         Ok(true)
     }
 
-    /// Takes one line; false if it is an unfinished last line, which is left.
-    fn step(&mut self, line: &Line, bytes: &[u8]) -> Result<bool, ImportError> {
-        let Some(verdict) = self.judge(line, bytes) else { return Ok(true) };
+    /// Takes one line, or leaves an unfinished last one.
+    fn step(
+        &mut self,
+        import: &mut Import<'_>,
+        line: &Line,
+        bytes: &[u8],
+    ) -> Result<Step, ImportError> {
+        let Some(verdict) = self.judge(line, bytes) else { return Ok(Step::Taken) };
         if !line.ended {
-            let complete = matches!(&verdict, Verdict::Entry(_, format)
-                if *format == Format::Combined || !self.read.combined);
-            if !complete {
+            let complete = match &verdict {
+                Verdict::Entry(_, format) => *format == Format::Combined || !self.read.combined,
+                Verdict::Blank | Verdict::Bad(_) => false,
+            };
+            // A line that is too long will not become better by its end.
+            let hopeless = line.too_long && self.cursor.way == Way::Followed;
+            if !complete && !hopeless {
                 if !matches!(verdict, Verdict::Blank) {
-                    self.import.summary.unfinished += 1;
+                    import.summary.unfinished += 1;
                     let text = format!(
                         "line {} has no line end and is not complete; left for the next import",
                         self.read.lines + 1
                     );
-                    self.import.reporter.note(&self.source.name, &text)?;
+                    import.reporter.note(&self.source.name, &text)?;
                 }
-                return Ok(false);
+                return Ok(Step::Left);
             }
         }
-        self.take(line, verdict, Some(line.start))?;
-        Ok(true)
+        if let Verdict::Entry(json, _) = &verdict
+            && self.batch.is_full_for(json)
+        {
+            debug_assert_eq!(self.read.end, line.start, "a batch ends where the next line begins");
+            if !self.flush(import)? {
+                return Ok(Step::Other);
+            }
+        }
+        self.take(import, line, verdict)?;
+        Ok(Step::Taken)
     }
 
     /// What a line is; none if it is the rest of a line that was counted before.
@@ -191,21 +344,14 @@ impl<'r, 'a> Log<'r, 'a> {
         })
     }
 
-    /// Counts a line and adds its entry to the batch, which is sent before if it is full, up to
-    /// `split`; without one the batch is what it was before and takes all.
+    /// Counts a line and adds its entry to the batch.
     fn take(
         &mut self,
+        import: &mut Import<'_>,
         line: &Line,
         verdict: Verdict,
-        split: Option<u64>,
     ) -> Result<(), ImportError> {
-        if let (Verdict::Entry(json, _), Some(start)) = (&verdict, split)
-            && self.batch.is_full_for(json)
-        {
-            debug_assert_eq!(self.read.end, start, "a batch ends where the next line begins");
-            self.flush()?;
-        }
-        let summary = &mut self.import.summary;
+        let summary = &mut import.summary;
         summary.lines += 1;
         self.read.lines += 1;
         self.read.end = self.source.position;
@@ -215,47 +361,58 @@ impl<'r, 'a> Log<'r, 'a> {
                 self.batch.push(&json);
                 self.read.combined = format == Format::Combined;
             }
-            Verdict::Blank => summary.blank += 1,
+            Verdict::Blank => {
+                summary.blank += 1;
+                self.unsent.blank += 1;
+            }
             Verdict::Bad(reason) => {
                 summary.bad += 1;
-                self.import.reporter.bad_line(&self.source.name, self.read.lines, &reason)?;
+                self.unsent.bad += 1;
+                import.reporter.bad_line(&self.source.name, self.read.lines, &reason)?;
             }
         }
         Ok(())
     }
 
-    /// Sends what was gathered, if anything, and moves the cursor behind it.
-    fn flush(&mut self) -> Result<(), ImportError> {
+    /// Sends what was gathered, if anything, and moves the cursor behind it. False if the file was
+    /// cut or rewritten while it was read: what was gathered may be torn, and is given up.
+    fn flush(&mut self, import: &mut Import<'_>) -> Result<bool, ImportError> {
+        if self.look_again()?.is_none() {
+            self.discard(import);
+            return Ok(false);
+        }
         if self.batch.entries() == 0 {
             self.acknowledged();
-            return Ok(());
+            return Ok(true);
         }
         let key = self.cursor.key(self.read.end);
         let (start, end) = (self.cursor.end, self.read.end);
         self.cursor.pending = Some(Pending { start, end, key: key.clone() });
         // IMPORTANT: durable before the batch is sent, see `cursor`.
-        self.slot = Some(self.import.state.save(self.slot, &self.cursor)?);
-        self.send(&key)
+        self.slot = Some(import.state.save(self.slot, &self.cursor)?);
+        self.send(import, &key)?;
+        Ok(true)
     }
 
-    fn send(&mut self, key: &str) -> Result<(), ImportError> {
+    fn discard(&mut self, import: &mut Import<'_>) {
+        let summary = &mut import.summary;
+        summary.lines -= self.read.lines - self.cursor.lines;
+        summary.blank -= self.unsent.blank;
+        summary.bad -= self.unsent.bad;
+        self.batch = Batch::default();
+    }
+
+    fn send(&mut self, import: &mut Import<'_>, key: &str) -> Result<(), ImportError> {
         let entries = self.batch.entries() as u64;
         let body = self.batch.take();
-        let Import { poster, reporter, summary, .. } = &mut *self.import;
-        let mut said = Ok(());
-        let mut first = true;
-        let posted = poster.post(key, &body, &mut |reason| {
-            if std::mem::take(&mut first) {
-                said = reporter.note(&self.source.name, &format!("trying again: {reason}"));
-            }
-        })?;
-        said?;
+        let posted = import.post(&self.source.name, key, &body)?;
+        let summary = &mut import.summary;
         match posted {
             Posted::Accepted => summary.posted += entries,
             Posted::Already => summary.already_counted += entries,
         }
         summary.batches += 1;
-        reporter.progress(self.read.end);
+        import.reporter.progress(self.source.raw_position(), import.summary.lines);
         self.acknowledged();
         Ok(())
     }
@@ -263,9 +420,11 @@ impl<'r, 'a> Log<'r, 'a> {
     fn acknowledged(&mut self) {
         let Reached { end, lines, inside_line, combined } = self.read;
         let cursor = &mut self.cursor;
+        self.ahead |= end > cursor.end;
         (cursor.end, cursor.lines) = (end, lines);
         (cursor.inside_line, cursor.combined) = (inside_line, combined);
         cursor.pending = None;
+        self.unsent = Uncounted::default();
     }
 }
 
@@ -280,17 +439,21 @@ fn read<T>(
     })
 }
 
-fn note_cut(import: &mut Import<'_>, name: &str, has: u64, needs: u64) -> io::Result<()> {
+fn note_cut(import: &mut Import<'_>, name: &str, has: u64, needs: u64, way: Way) -> io::Result<()> {
     import.summary.cut_logs += 1;
-    let text = format!(
-        "has {has} bytes, but {needs} were imported of a log that begins the same: it is an older \
-         copy or was cut; nothing of it is imported now"
-    );
+    let what = match way {
+        Way::Imported => "it is an older copy or was cut; nothing of it is imported now",
+        Way::Followed | Way::Finished => {
+            "it lost its end, perhaps in a crash; followed from where it ends now"
+        }
+    };
+    let text =
+        format!("has {has} bytes, but {needs} were imported of a log that begins the same: {what}");
     import.reporter.note(name, &text)
 }
 
 /// Says that the name stood for another log before: rotated, truncated or rewritten.
-fn note_other_beginning(import: &mut Import<'_>, source: &Source) -> io::Result<()> {
+pub(super) fn note_other_beginning(import: &mut Import<'_>, source: &Source) -> io::Result<()> {
     let Some(before) = import.state.last_named(import.url, import.customer, &source.name) else {
         return Ok(());
     };

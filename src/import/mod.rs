@@ -2,9 +2,11 @@
 //!
 //! # Layout
 //!
-//! `source` opens a log as decompressed bytes with offsets; `log` goes through its lines and
-//! decides where batches begin and end; `batch` builds the bodies; `cursor` remembers durably
-//! how far the server has acknowledged; `post` sends; `report` tells the user.
+//! `files` finds the logs; `source` opens one as decompressed bytes with offsets; `log` goes
+//! through its lines and decides where batches begin and end; `batch` builds the bodies; `cursor`
+//! remembers durably how far the server has acknowledged; `post` sends; `report` tells the user.
+//! With `--follow`, `watch` looks at the names again and again, and `follow` keeps the logs that
+//! are open and finds those that were rotated.
 //!
 //! This is a client: it talks to the server by HTTP alone and shares no state with the engine, so
 //! it reads files, the clock and the environment itself. It must never send a range of a log that
@@ -23,10 +25,13 @@
 //! place (`copytruncate`) and written anew begins with other bytes, so it is another log, imported
 //! from its start: its lines are new. A log that begins as before but is shorter than what was
 //! imported of it is left alone, reported, and makes the exit code 1: neither guess, that it is an
-//! older copy or that it was cut and holds new lines, is safe.
+//! older copy or that it was cut and holds new lines, is safe. What a follower sees happen to its
+//! logs it need not guess: see `follow`.
 
 mod batch;
 mod cursor;
+mod files;
+mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod log;
@@ -35,27 +40,66 @@ mod report;
 mod source;
 #[cfg(test)]
 mod tests;
+mod watch;
 
+use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use cursor::StateFile;
-use post::{Patience, Poster};
+use files::Wanted;
+use follow::Follower;
+use post::{Patience, Posted, Poster};
 use report::Reporter;
+use watch::{Pace, Watch};
 
 pub use report::Summary;
 
 /// What to import, and where to.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
-    /// Logs in the order to import them; `-` is standard input.
+    /// Logs in the order to import them, or patterns of their names; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// Whose requests these are.
     pub customer: String,
     /// The server, without `/logs`.
     pub url: String,
+    /// What the server knows the sender by.
+    pub token: Option<Token>,
     /// The state file; without it the user's default one.
     pub state: Option<PathBuf>,
+    /// Whether to go on at the logs' ends, until `stop`.
+    pub follow: bool,
+    /// Set to end an import that follows.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// A bearer token (RFC 6750); never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token of the characters that one may have. None of them is how compose files and shells
+    /// write "not set".
+    ///
+    /// # Errors
+    /// It has other characters.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !text.bytes().all(fine) {
+            return Err("a token consists of A-Z a-z 0-9 - . _ ~ + / =");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token")
+    }
 }
 
 /// Why an import stopped. What was acknowledged until then stays so, and the next import goes on
@@ -70,6 +114,22 @@ pub enum ImportError {
         /// What the system says.
         source: io::Error,
     },
+    /// A pattern matches no file.
+    #[error(
+        "no file matches {pattern}\n\
+         hint: with --follow the import waits for one"
+    )]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Standard input is to be followed.
+    #[error(
+        "--follow cannot follow standard input: it ends with the process that writes it, and what \
+         was lost on the way cannot be read again\n\
+         hint: leave --follow out, or name the log's file"
+    )]
+    FollowsStdin,
     /// A log cannot be read on, for example because a gzip file ends too early.
     #[error("cannot read {name} after byte {offset}: {source}")]
     Read {
@@ -132,6 +192,12 @@ pub enum ImportError {
         /// Why the last try failed.
         reason: String,
     },
+    /// The user stopped it while a batch waited for the server.
+    #[error("stopped while the server did not take a batch: {reason}")]
+    Stopped {
+        /// Why the last try failed.
+        reason: String,
+    },
     /// Messages or the summary cannot be written.
     #[error("cannot write output: {0}")]
     Output(#[from] io::Error),
@@ -149,12 +215,16 @@ fn refusal(status: u16, detail: &str) -> String {
             "the server refused a batch with 422: {detail}\n\
              hint: the batch was accepted before with other content; was the log edited?"
         ),
+        401 | 403 => format!(
+            "the server refused a batch with {status}: {detail}\n\
+             hint: set LOGMILL_TOKEN to a token that may send for this customer"
+        ),
         _ => format!("the server refused a batch with {status}: {detail}"),
     }
 }
 
-/// Imports `options.files` one after the other; prints the summary to `out` also when it stops
-/// early, and everything else to `err`.
+/// Imports `options.files` one after the other, or follows them all; prints the summary to `out`
+/// also when it stops early, and everything else to `err`.
 ///
 /// # Errors
 /// [`ImportError`] says why it stopped before the end.
@@ -163,33 +233,30 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<Summary, ImportError> {
-    run_with(options, Patience::default(), out, err)
+    let patience = if options.follow { Patience::ENDLESS } else { Patience::default() };
+    run_with(options, patience, Pace::default(), out, err)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the summary says how long the user waited")]
 fn run_with(
     options: &ImportOptions,
     patience: Patience,
+    pace: Pace,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<Summary, ImportError> {
-    let started = std::time::Instant::now();
-    let url = options.url.trim_end_matches('/');
-    let path = match &options.state {
-        Some(path) => path.clone(),
-        None => cursor::default_path()?,
-    };
-    let mut import = Import {
-        url,
-        customer: &options.customer,
-        poster: Poster::new(url, &options.customer, patience),
-        state: StateFile::open(&path)?,
-        reporter: Reporter::new(err),
-        summary: Summary::default(),
-    };
-    let outcome = options.files.iter().try_for_each(|file| log::import(&mut import, file));
-    import.reporter.end();
-    let mut summary = import.summary;
+    let started = Instant::now();
+    let mut summary;
+    let outcome;
+    if options.follow {
+        let mut follower = Follower::start(Import::begin(options, patience, pace, err)?)?;
+        outcome = follower.run();
+        summary = follower.import.end();
+    } else {
+        let mut import = Import::begin(options, patience, pace, err)?;
+        outcome = import.all(&options.files);
+        summary = import.end();
+    }
     summary.elapsed = started.elapsed();
     summary.print(out)?;
     outcome.map(|()| summary)
@@ -201,6 +268,93 @@ struct Import<'a> {
     customer: &'a str,
     poster: Poster,
     state: StateFile,
+    watch: Watch,
     reporter: Reporter<'a>,
     summary: Summary,
+}
+
+impl<'a> Import<'a> {
+    fn begin(
+        options: &'a ImportOptions,
+        patience: Patience,
+        pace: Pace,
+        err: &'a mut dyn Write,
+    ) -> Result<Self, ImportError> {
+        let url = options.url.trim_end_matches('/');
+        let customer = &*options.customer;
+        let path = match &options.state {
+            Some(path) => path.clone(),
+            None => cursor::default_path()?,
+        };
+        let mut followed = Vec::new();
+        for file in options.files.iter().filter(|_| options.follow) {
+            if file.as_os_str() == "-" {
+                return Err(ImportError::FollowsStdin);
+            }
+            // The next run, perhaps in another directory, must know the name again.
+            followed.push(Wanted::of(&std::path::absolute(file)?));
+        }
+        let token = options.token.as_ref().map(|Token(token)| &**token);
+        let token = token.filter(|token| !token.is_empty());
+        Ok(Self {
+            url,
+            customer,
+            poster: Poster::new(url, customer, token, patience),
+            state: StateFile::open(&path)?,
+            watch: Watch::new(followed, pace, Arc::clone(&options.stop)),
+            reporter: Reporter::new(err),
+            summary: Summary::default(),
+        })
+    }
+
+    /// Imports what is there, once.
+    fn all(&mut self, arguments: &[PathBuf]) -> Result<(), ImportError> {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for argument in arguments {
+            let wanted = Wanted::of(argument);
+            let failed = |source| ImportError::Open { name: wanted.name(), source };
+            let found = wanted.paths().map_err(failed)?;
+            if found.is_empty() {
+                return Err(ImportError::NoMatch { pattern: wanted.name() });
+            }
+            paths.extend(found);
+        }
+        self.reporter.expect(paths.iter().map(|path| size_of(path)).sum());
+        paths.iter().try_for_each(|path| log::import(self, path))
+    }
+
+    fn owner(&self) -> (&'a str, &'a str) {
+        (self.url, self.customer)
+    }
+
+    /// Sends a batch of the log `name`, and says when the server is away and when it is back.
+    #[allow(clippy::disallowed_methods, reason = "says how long the server was away")]
+    fn post(&mut self, name: &str, key: &str, body: &[u8]) -> Result<Posted, ImportError> {
+        let Self { poster, watch, reporter, .. } = self;
+        let mut away = None;
+        let posted = poster.post(key, body, &mut |reason, pause| {
+            if away.is_none() {
+                away = Some(Instant::now());
+                reporter.note(name, &format!("trying again: {reason}"))?;
+            }
+            Ok(watch.pause(pause))
+        })?;
+        if let Some(since) = away {
+            let seconds = since.elapsed().as_secs_f64();
+            reporter.note(name, &format!("the server took the batch after {seconds:.1} s"))?;
+        }
+        Ok(posted)
+    }
+
+    fn end(mut self) -> Summary {
+        self.reporter.end();
+        self.summary
+    }
+}
+
+/// Bytes of a file on the disk; none where that is not known before it is read.
+#[allow(clippy::disallowed_methods, reason = "the import client reads the user's files itself")]
+fn size_of(path: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(metadata.len())
 }

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::thread;
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -32,6 +32,16 @@ pub(super) struct Patience {
     pub(super) give_up_after: Duration,
     /// When to give up if the server has never answered: it is more likely not there at all.
     pub(super) give_up_at_first_after: Duration,
+}
+
+impl Patience {
+    /// For a follower: its logs wait on the disk for as long as the server is away.
+    pub(super) const ENDLESS: Self = Self {
+        pause_min: Duration::from_millis(200),
+        pause_max: Duration::from_secs(30),
+        give_up_after: Duration::MAX,
+        give_up_at_first_after: Duration::MAX,
+    };
 }
 
 impl Default for Patience {
@@ -59,6 +69,7 @@ pub(super) struct Poster {
     agent: Agent,
     logs_url: String,
     customer: String,
+    authorization: Option<String>,
     patience: Patience,
     /// Whether the server has ever answered anything.
     heard: Cell<bool>,
@@ -88,7 +99,7 @@ enum Answer {
 }
 
 impl Poster {
-    pub(super) fn new(url: &str, customer: &str, patience: Patience) -> Self {
+    pub(super) fn new(url: &str, customer: &str, token: Option<&str>, patience: Patience) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -104,20 +115,22 @@ impl Poster {
             agent: config.build().into(),
             logs_url: format!("{url}/logs"),
             customer: customer.into(),
+            authorization: token.map(|token| format!("Bearer {token}")),
             patience,
             heard: Cell::new(false),
         }
     }
 
-    /// Sends `body` under `key` until there is an answer; `on_retry` hears why each retry is made.
+    /// Sends `body` under `key` until there is an answer. `pause` hears before each retry why it is
+    /// made, lets that long pass, and says whether to go on.
     pub(super) fn post(
         &self,
         key: &str,
         body: &[u8],
-        on_retry: &mut dyn FnMut(&str),
+        pause: &mut dyn FnMut(&str, Duration) -> io::Result<bool>,
     ) -> Result<Posted, ImportError> {
         let started = Instant::now();
-        let mut pause = self.patience.pause_min;
+        let mut longest = self.patience.pause_min;
         loop {
             let (reason, after) = match self.post_once(key, body) {
                 Answer::Posted(posted) => return Ok(posted),
@@ -126,7 +139,7 @@ impl Poster {
                 }
                 Answer::Later { reason, after } => (reason, after),
             };
-            let wait = jittered(pause).max(after.unwrap_or_default());
+            let wait = jittered(longest).max(after.unwrap_or_default());
             let waited = started.elapsed();
             let patience = if self.heard.get() {
                 self.patience.give_up_after
@@ -136,19 +149,23 @@ impl Poster {
             if waited + wait > patience {
                 return Err(ImportError::GaveUp { seconds: waited.as_secs(), reason });
             }
-            on_retry(&reason);
-            thread::sleep(wait);
-            pause = (pause * 2).min(self.patience.pause_max);
+            if !pause(&reason, wait)? {
+                return Err(ImportError::Stopped { reason });
+            }
+            longest = (longest * 2).min(self.patience.pause_max);
         }
     }
 
     fn post_once(&self, key: &str, body: &[u8]) -> Answer {
-        let request = self
+        let mut request = self
             .agent
             .post(&self.logs_url)
             .header("content-type", "application/json")
             .header("x-customer-id", &self.customer)
             .header("idempotency-key", key);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
         match request.send(body) {
             Ok(response) => {
                 self.heard.set(true);
@@ -181,7 +198,8 @@ fn judge(response: Response<Body>) -> Answer {
     }
     let said = [problem.detail, problem.title, text.trim().chars().take(300).collect()];
     let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-    if matches!(status, 429 | 503) {
+    // 502 and 504 come from a proxy that does not reach the server.
+    if matches!(status, 429 | 502 | 503 | 504) {
         let after = retry_after(&parts.headers);
         return Answer::Later { reason: format!("the server answers {status}: {detail}"), after };
     }

@@ -3,11 +3,13 @@
 //! Owns the wording and where it goes: data on stdout, all else on stderr. Nothing that was read is
 //! left out of the numbers: every line is posted, already counted, blank or bad.
 
+#![allow(clippy::disallowed_methods, reason = "the user sees how fast it is")]
+
 use std::io::{self, IsTerminal as _, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::limits;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// The numbers of one import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Summary {
     pub unfinished: u64,
     /// Logs shorter than what was imported of them, left alone.
     pub cut_logs: u64,
+    /// Followed logs that were rotated away while nobody looked, and are not found any more.
+    pub lost_logs: u64,
     /// Batches that the server acknowledged.
     pub batches: u64,
     /// Time from start to end.
@@ -37,10 +41,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// 0 if every line was counted, 1 if there was a bad line or a log that could not be read on.
+    /// 0 if every line was counted, 1 if there was a bad line or a log that was cut or lost.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.bad > 0 || self.cut_logs > 0)
+        u8::from(self.bad > 0 || self.cut_logs > 0 || self.lost_logs > 0)
+    }
+
+    fn lines_per_second(&self) -> u128 {
+        u128::from(self.lines) * 1_000 / self.elapsed.as_millis().max(1)
     }
 
     pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -53,18 +61,20 @@ impl Summary {
             ("blank", self.blank.to_string()),
             ("batches", self.batches.to_string()),
             ("seconds", seconds),
+            ("lines per second", self.lines_per_second().to_string()),
         ];
         for (name, number) in [
             ("imported before", self.lines_before),
             ("unfinished", self.unfinished),
             ("logs cut short", self.cut_logs),
+            ("logs lost", self.lost_logs),
         ] {
             if number > 0 {
                 rows.push((name, number.to_string()));
             }
         }
         for (name, value) in rows {
-            writeln!(out, "{name:<16}{value:>12}")?;
+            writeln!(out, "{name:<17}{value:>11}")?;
         }
         out.flush()
     }
@@ -74,35 +84,76 @@ impl Summary {
 pub(super) struct Reporter<'a> {
     err: &'a mut dyn Write,
     bar: ProgressBar,
+    /// Bytes on the disk of all logs, if known.
+    total: Option<u64>,
+    /// Bytes on the disk of logs that were read before this one, and read or skipped of this one.
+    before: u64,
+    position: u64,
+    started: Instant,
     bad_lines: u64,
 }
 
 impl<'a> Reporter<'a> {
     pub(super) fn new(err: &'a mut dyn Write) -> Self {
-        Self { err, bar: ProgressBar::hidden(), bad_lines: 0 }
+        let (bar, started) = (ProgressBar::hidden(), Instant::now());
+        Self { err, bar, total: None, before: 0, position: 0, started, bad_lines: 0 }
     }
 
-    /// Shows progress through a log, if stderr is a terminal: of `size` bytes if that is known.
-    pub(super) fn begin(&mut self, name: &str, size: Option<u64>) {
-        if !io::stderr().is_terminal() {
-            return;
-        }
-        let (bar, style) = match size {
-            Some(size) => (
-                ProgressBar::new(size),
-                "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {prefix} {bytes} {bytes_per_sec}"),
+    /// Tells how many bytes all logs have on the disk, if that is known.
+    pub(super) fn expect(&mut self, total: Option<u64>) {
+        self.total = total;
+    }
+
+    /// Shows the log that is being read, if stderr is a terminal.
+    pub(super) fn begin(&mut self, name: &str) {
+        let style = match self.total {
+            Some(_) => "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} eta {eta}",
+            None => "{spinner} {prefix} {bytes} {bytes_per_sec} {msg}",
         };
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
+        if self.show(style) {
+            self.bar.set_length(self.total.unwrap_or_default());
         }
-        bar.set_prefix(name.to_owned());
-        self.bar = bar;
+        self.bar.set_prefix(name.to_owned());
     }
 
-    pub(super) fn progress(&self, position: u64) {
-        self.bar.set_position(position);
+    /// Makes the bar, unless it is there or nobody would see it; true if it was made.
+    fn show(&mut self, style: &str) -> bool {
+        if !self.bar.is_hidden() || !io::stderr().is_terminal() {
+            return false;
+        }
+        self.bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.bar.set_style(style);
+        }
+        true
+    }
+
+    /// So many bytes of the log were imported before; they say nothing about the speed.
+    pub(super) fn skipped(&mut self, position: u64) {
+        self.position = position;
+        self.bar.set_position(self.before + position);
+        self.bar.reset_eta();
+    }
+
+    /// Tells how many bytes of the log, and how many lines of all, were read.
+    pub(super) fn progress(&mut self, position: u64, lines: u64) {
+        self.position = position;
+        let rate = u128::from(lines) * 1_000 / self.started.elapsed().as_millis().max(1);
+        self.bar.set_position(self.before + position);
+        self.bar.set_message(format!("{rate} lines/s"));
+    }
+
+    /// A status line of followed logs; `lag` are bytes that are not sent.
+    pub(super) fn following(&mut self, logs: usize, summary: &Summary, lag: u64) {
+        self.show("{spinner} {msg}");
+        let sent = summary.posted + summary.already_counted;
+        let lag = HumanBytes(lag);
+        self.bar.set_message(format!("following {logs} logs, {sent} lines sent, {lag} behind"));
+        self.bar.tick();
+    }
+
+    pub(super) fn end_log(&mut self) {
+        self.before += std::mem::take(&mut self.position);
     }
 
     pub(super) fn end(&mut self) {

@@ -1,30 +1,41 @@
 //! One log as a stream of decompressed bytes with offsets, whatever it comes from.
 //!
-//! Owns opening and reading: plain files, gzip (told by its first bytes, not by the name) and
-//! standard input. Offsets count decompressed bytes from the start, so a log and its `.gz` have the
-//! same ones. It must never read past the size that a plain file had when it was opened: what is
-//! appended meanwhile is for the next import, else a busy log would keep this one for ever.
+//! Owns opening and reading: plain files, gzip and zstd (told by their first bytes, not by the
+//! name) and standard input. Offsets count decompressed bytes from the start, so a log and its
+//! `.gz` have the same ones. It must never read past the size that a plain file had when it was
+//! last looked at: what is appended meanwhile is for the next look, else a busy log would keep this
+//! one for ever.
 
 #![allow(clippy::disallowed_methods, reason = "the import client reads the user's files itself")]
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::rc::Rc;
 
+use super::files::FileId;
 use crate::limits;
 use flate2::read::MultiGzDecoder;
 
 /// Bytes from the start of a log by which it is known again.
 pub(super) const PREFIX_BYTES: usize = 4_096;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The last three bytes of the magic of a skippable frame; the first is 0x50 to 0x5f.
+const ZSTD_SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// An open log.
 pub(super) struct Source {
     /// What messages call it.
     pub(super) name: String,
+    /// Which file it is; standard input and pipes are none.
+    pub(super) id: Option<FileId>,
     /// The first bytes: [`PREFIX_BYTES`], or all there are.
     pub(super) prefix: Vec<u8>,
-    /// Size of a plain file when it was opened.
+    /// Size of a plain file when it was last looked at.
     pub(super) size: Option<u64>,
     /// Offset of the next byte.
     pub(super) position: u64,
@@ -33,7 +44,17 @@ pub(super) struct Source {
 
 enum Input {
     File(File),
-    Stream(Chain<Cursor<Vec<u8>>, Box<dyn Read>>),
+    Stream {
+        bytes: Chain<Cursor<Vec<u8>>, Box<dyn Read>>,
+        /// Bytes taken from what is decompressed, for the progress.
+        taken: Rc<Cell<u64>>,
+    },
+}
+
+/// Counts the bytes that go through it.
+struct Counted<R> {
+    inner: R,
+    taken: Rc<Cell<u64>>,
 }
 
 /// A line that was read; its bytes are in the caller's buffer, without the line end.
@@ -50,34 +71,102 @@ impl Source {
     /// Opens a file, or standard input for `-`.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if path.as_os_str() == "-" {
-            return Self::from_stream("standard input".into(), Box::new(io::stdin().lock()));
+            let stdin = Box::new(io::stdin().lock());
+            return Self::from_stream("standard input".into(), None, stdin);
         }
-        let name = path.display().to_string();
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Self::from_stream(name, Box::new(file));
-        }
-        let prefix = first_bytes(&mut file, PREFIX_BYTES)?;
-        file.seek(SeekFrom::Start(0))?;
-        if prefix.starts_with(&GZIP_MAGIC) {
-            return Self::from_stream(name, Box::new(file));
-        }
-        let size = Some(metadata.len().max(prefix.len() as u64));
-        let reader = BufReader::with_capacity(256 * 1024, Input::File(file));
-        Ok(Self { name, prefix, size, position: 0, reader })
+        Self::from_file(path.display().to_string(), File::open(path)?)
     }
 
-    fn from_stream(name: String, mut raw: Box<dyn Read>) -> io::Result<Self> {
-        let magic = first_bytes(&mut raw, GZIP_MAGIC.len())?;
-        let is_gzip = magic == GZIP_MAGIC;
-        let raw = Cursor::new(magic).chain(raw);
-        let mut plain: Box<dyn Read> =
-            if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+    /// Reads an open file from its start, wherever the handle stands.
+    pub(super) fn from_file(name: String, mut file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Self::from_stream(name, None, Box::new(file));
+        }
+        let id = Some(FileId::of(&metadata));
+        file.seek(SeekFrom::Start(0))?;
+        let prefix = beginning(&file)?;
+        if Packing::of(&prefix) != Packing::None {
+            return Self::from_stream(name, id, Box::new(file));
+        }
+        let size = Some(metadata.len().max(prefix.len() as u64));
+        let reader = BufReader::with_capacity(BUFFER_BYTES, Input::File(file));
+        Ok(Self { name, id, prefix, size, position: 0, reader })
+    }
+
+    fn from_stream(name: String, id: Option<FileId>, mut raw: Box<dyn Read>) -> io::Result<Self> {
+        let magic = first_bytes(&mut raw, ZSTD_MAGIC.len())?;
+        let packing = Packing::of(&magic);
+        let taken = Rc::new(Cell::new(0));
+        let raw = Counted { inner: Cursor::new(magic).chain(raw), taken: Rc::clone(&taken) };
+        let mut plain: Box<dyn Read> = match packing {
+            Packing::None => Box::new(raw),
+            Packing::Gzip => Box::new(MultiGzDecoder::new(raw)),
+            Packing::Zstd => {
+                let mut decoder = zstd::Decoder::new(raw)?;
+                decoder.window_log_max(limits::UNPACK_WINDOW_LOG_MAX)?;
+                Box::new(decoder)
+            }
+        };
         let prefix = first_bytes(&mut plain, PREFIX_BYTES)?;
-        let input = Input::Stream(Cursor::new(prefix.clone()).chain(plain));
-        let reader = BufReader::with_capacity(256 * 1024, input);
-        Ok(Self { name, prefix, size: None, position: 0, reader })
+        let bytes = Cursor::new(prefix.clone()).chain(plain);
+        let reader = BufReader::with_capacity(BUFFER_BYTES, Input::Stream { bytes, taken });
+        Ok(Self { name, id, prefix, size: None, position: 0, reader })
+    }
+
+    /// Bytes read of the file as it lies on the disk, compressed or not.
+    pub(super) fn raw_position(&self) -> u64 {
+        match self.reader.get_ref() {
+            Input::File(_) => self.position,
+            Input::Stream { taken, .. } => taken.get(),
+        }
+    }
+
+    /// Looks at a plain file again. None if it is no longer what it was: it begins with other
+    /// bytes, or has fewer than `reached`; else its size now, which counts from the next
+    /// [`Self::grow`] on.
+    pub(super) fn look_again(&mut self, reached: u64) -> io::Result<Option<u64>> {
+        let Input::File(file) = self.reader.get_ref() else { return Ok(Some(u64::MAX)) };
+        // The size first: what is written after a cut is then seen with the new beginning.
+        let size = file.metadata()?.len();
+        let prefix = beginning(file)?;
+        if size < reached || !prefix.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        self.prefix = prefix;
+        Ok(Some(size))
+    }
+
+    /// Allows to read a plain file up to `size`.
+    pub(super) fn grow(&mut self, size: u64) {
+        self.size = self.size.map(|_| size);
+    }
+
+    /// The handle, if it is a plain file.
+    pub(super) fn into_file(self) -> Option<File> {
+        match self.reader.into_inner() {
+            Input::File(file) => Some(file),
+            Input::Stream { .. } => None,
+        }
+    }
+
+    /// Whether any name still leads to the file.
+    pub(super) fn has_name(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt as _;
+        match self.reader.get_ref() {
+            Input::File(file) => Ok(file.metadata()?.nlink() > 0),
+            Input::Stream { .. } => Ok(true),
+        }
+    }
+
+    /// Whether the byte before `offset` of a plain file ends a line.
+    pub(super) fn line_ends_at(&self, offset: u64) -> io::Result<bool> {
+        let Input::File(file) = self.reader.get_ref() else { return Ok(true) };
+        let mut byte = [b'\n'];
+        if let Some(before) = offset.checked_sub(1) {
+            file.read_exact_at(&mut byte, before)?;
+        }
+        Ok(byte == [b'\n'])
     }
 
     /// Goes forward from the start to `offset`, or to the end if there are fewer bytes; once, and
@@ -87,6 +176,14 @@ impl Source {
             (Input::File(file), Some(size)) => file.seek(SeekFrom::Start(offset.min(size)))?,
             _ => io::copy(&mut self.reader.by_ref().take(offset), &mut io::sink())?,
         };
+        Ok(())
+    }
+
+    /// Goes back to the start of a line of a plain file whose end was not there yet.
+    pub(super) fn go_back(&mut self, offset: u64) -> io::Result<()> {
+        if let Input::File(_) = self.reader.get_ref() {
+            self.position = self.reader.seek(SeekFrom::Start(offset))?;
+        }
         Ok(())
     }
 
@@ -110,7 +207,7 @@ impl Source {
             if available.is_empty() {
                 break;
             }
-            let newline = available.iter().position(|byte| *byte == b'\n');
+            let newline = memchr::memchr(b'\n', available);
             let text = &available[..newline.unwrap_or(available.len())];
             let room = limits::IMPORT_LINE_BYTES_MAX - line.len();
             too_long |= text.len() > room;
@@ -127,13 +224,65 @@ impl Source {
     }
 }
 
+/// How a log is compressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn of(magic: &[u8]) -> Self {
+        match magic {
+            _ if magic.starts_with(&GZIP_MAGIC) => Self::Gzip,
+            _ if magic.starts_with(&ZSTD_MAGIC) => Self::Zstd,
+            [0x50..=0x5f, rest @ ..] if rest.starts_with(&ZSTD_SKIPPABLE_MAGIC) => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.read(buffer),
-            Self::Stream(stream) => stream.read(buffer),
+            Self::Stream { bytes, .. } => bytes.read(buffer),
         }
     }
+}
+
+impl Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Stream { .. } => Err(io::ErrorKind::NotSeekable.into()),
+        }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.inner.read(buffer)?;
+        self.taken.set(self.taken.get() + bytes as u64);
+        Ok(bytes)
+    }
+}
+
+/// The first bytes of a file, up to [`PREFIX_BYTES`]; the handle stays where it is.
+fn beginning(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; PREFIX_BYTES];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// Up to `count` bytes; fewer only at the end.

@@ -2,11 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make and change log files")]
 
+mod follow;
 mod server;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -14,6 +16,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::cursor::StateFile;
+use super::watch::Pace;
 use super::{ImportError, ImportOptions, Patience, Summary, run_with};
 use server::{Reply, Server};
 
@@ -53,16 +56,13 @@ impl Bench {
             files: vec![self.path(name)],
             customer: customer.into(),
             url: format!("{}/", self.server.url),
+            token: None,
+            follow: false,
+            stop: Arc::default(),
             state: Some(self.path("state/import.json")),
         };
-        let patience = Patience {
-            pause_min: Duration::from_millis(2),
-            pause_max: Duration::from_millis(10),
-            give_up_after: Duration::from_millis(200),
-            give_up_at_first_after: Duration::from_millis(50),
-        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let outcome = run_with(&options, patience, &mut out, &mut err);
+        let outcome = run_with(&options, patience(), Pace::default(), &mut out, &mut err);
         self.out = String::from_utf8(out).expect("text");
         self.err = String::from_utf8(err).expect("text");
         assert_eq!(self.server.conflicts(), 0, "a key was used for other content");
@@ -78,6 +78,15 @@ impl Bench {
         let mut expected: Vec<_> = (0..n).map(|number| format!("/{number}")).collect();
         expected.sort();
         assert_eq!(self.server.paths(), expected);
+    }
+}
+
+fn patience() -> Patience {
+    Patience {
+        pause_min: Duration::from_millis(2),
+        pause_max: Duration::from_millis(10),
+        give_up_after: Duration::from_millis(200),
+        give_up_at_first_after: Duration::from_millis(50),
     }
 }
 
@@ -228,6 +237,48 @@ fn gzip_is_the_same_log() {
     let summary = bench.imported("old-access-log");
     assert_eq!((summary.lines, summary.lines_before), (300, 1_200));
     bench.assert_counted(1_500);
+}
+
+#[test]
+fn zstd_is_the_same_log_too() {
+    let mut bench = Bench::new();
+    bench.write("a.log", lines(0..1_200));
+    bench.imported("a.log");
+    // A skippable frame, and two others.
+    let frame = |range| zstd::encode_all(lines(range).as_bytes(), 1).expect("compressed");
+    let skipped = b"\x50\x2a\x4d\x18\x04\0\0\0skip".to_vec();
+    bench.write("b", [skipped, frame(0..1_000), frame(1_000..1_500)].concat());
+    let summary = bench.imported("b");
+    assert_eq!((summary.lines, summary.lines_before), (300, 1_200));
+    bench.assert_counted(1_500);
+    let mut cut = frame(0..5_000);
+    cut.truncate(cut.len() / 2);
+    bench.write("c", cut);
+    assert!(matches!(bench.import("c"), Err(ImportError::Read { .. })));
+}
+
+#[test]
+fn a_pattern_takes_the_oldest_first() {
+    let mut bench = Bench::new();
+    for (at, name) in [(3, "a.log"), (2, "a.log.1"), (1, "a.log.2")] {
+        bench.write(name, line(at));
+        let file = fs::File::options().append(true).open(bench.path(name)).expect("is there");
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000 * at as u64);
+        file.set_modified(time).expect("dated");
+    }
+    assert_eq!(bench.imported("a.log*").files, 3);
+    let paths: Vec<_> = bench.server.entries().into_iter().map(|entry| entry.path).collect();
+    assert_eq!(paths, ["/1", "/2", "/3"]);
+    assert!(matches!(bench.import("b.log*"), Err(ImportError::NoMatch { .. })));
+}
+
+#[test]
+fn a_server_that_asks_for_a_token_is_a_hint() {
+    let mut bench = Bench::new();
+    bench.write("a.log", line(0));
+    bench.server.then([Reply::Status(401)]);
+    let refused = bench.import("a.log").expect_err("refused").to_string();
+    assert!(refused.contains("hint: set LOGMILL_TOKEN"), "{refused}");
 }
 
 #[test]
