@@ -264,3 +264,69 @@ fn ask_at_signals(stop: &Arc<Stop>) -> io::Result<()> {
     };
     thread::Builder::new().name("loadgen-signals".to_owned()).spawn(wait).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn options(text: &str) -> Result<LoadOptions, clap::Error> {
+        let words = ["logmill", "loadgen"].into_iter().chain(text.split_whitespace());
+        match parse(words.map(OsString::from))?.command {
+            Command::Loadgen(args) => Ok(args.options(SocketAddr::from(([0, 0, 0, 0], 9000)))),
+            other => panic!("not loadgen: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_load_always_ends() {
+        let given = |text: &str| options(text).expect("a valid command line");
+        assert_eq!(given("").duration, Some(TEN_SECONDS));
+        assert_eq!(given("--batches 5").duration, None);
+        let both = given("--entries 5 --duration 2m --rate max");
+        assert_eq!((both.entries, both.duration), (Some(5), Some(Duration::from_secs(120))));
+        assert_eq!((both.rate, given("").rate), (None, Some(5_000)));
+        assert_eq!(given("").url, "http://127.0.0.1:9000");
+    }
+
+    /// So that `--verify` has customers of its own, and a repeated run the same ones.
+    #[test]
+    fn customers_are_of_the_run() {
+        let given = |text: &str| options(text).expect("a valid command line").customers;
+        assert_eq!(given("--run-id a --customers 2"), ["load-a-01", "load-a-02"]);
+        assert_eq!(
+            given("--run-id a --customers 100").last().map(|name| &**name),
+            Some("load-a-100")
+        );
+        assert_eq!(given("--customer acme --customer other"), ["acme", "other"]);
+        assert_ne!(given(""), given(""));
+        for customer in given(&format!("--run-id {}", "x".repeat(64))) {
+            assert!(CustomerId::new(&customer).is_ok(), "{customer}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2() {
+        for text in [
+            "--duration 0s",
+            "--duration soon",
+            "--rate 0",
+            "--rate fast",
+            "--late 101",
+            "--customers 0",
+            "--customers 2 --customer acme",
+            "--batch-entries 0",
+            "--compress br",
+            "--run-id a/b",
+            "--token a\u{e9}",
+            "--start 1970-01-01T00:00:00Z",
+            "--start 2199-01-01T00:00:00Z",
+        ] {
+            assert_eq!(options(text).expect_err(text).exit_code(), 2, "{text}");
+        }
+        let help = options("--help").expect_err("help").to_string();
+        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+    }
+}

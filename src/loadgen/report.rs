@@ -37,6 +37,8 @@ pub struct Report {
     entries_per_second: f64,
     /// Of batches answered 202, from the start of the request that was.
     latency_ms: Option<Latency>,
+    /// From the first try of a batch to its acknowledgement, with all pauses between.
+    longest_with_retries_ms: f64,
     /// How far the last batch was behind the time that `--rate` gave it.
     behind_seconds: f64,
     verification: Option<Verification>,
@@ -135,6 +137,7 @@ impl Report {
             unexpected: tally.shown.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             entries_per_second: approximate(acknowledged) / seconds.max(0.001),
             latency_ms: (!latencies.is_empty()).then(|| Latency::of(latencies)),
+            longest_with_retries_ms: approximate(of(&tally.longest_us)) / 1_000.0,
             behind_seconds: behind.as_secs_f64(),
             verification: None,
             ended_early: ended.map(ToString::to_string),
@@ -245,6 +248,10 @@ impl Report {
             ];
             rows.extend(quantiles.map(|(name, ms)| (name, format!("{ms:.1} ms"))));
         }
+        if self.retries > 0 {
+            let longest = format!("{:.1} ms", self.longest_with_retries_ms);
+            rows.push(("longest with retries", longest));
+        }
         if self.behind_seconds >= 0.5 {
             rows.push(("behind --rate at the end", format!("{:.1} s", self.behind_seconds)));
         }
@@ -288,8 +295,8 @@ impl Verification {
                 writeln!(out, "wrong: {} differences in {windows} windows", number(n))?;
                 writeln!(
                     out,
-                    "hint: --verify wants customers for whom nothing else is counted, and fewer \
-                     names in a minute than limits.paths_per_window"
+                    "hint: --verify wants customers for whom nothing else is counted,\n\
+                     and fewer names in a minute than limits.paths_per_window"
                 )
             }
         }

@@ -62,6 +62,8 @@ pub(super) struct Tally {
     pub(super) posts: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) retries: AtomicU64,
+    /// The longest time from the first try of a batch to its acknowledgement, in µs.
+    pub(super) longest_us: AtomicU64,
     /// Batches sent for the first time, the bad ones among them.
     pub(super) batches: AtomicU64,
     pub(super) entries: AtomicU64,
@@ -276,6 +278,7 @@ impl Connection<'_> {
             let sent = Instant::now();
             let (reason, after) = match self.post_once(batch, &body) {
                 Answer::Posted(posted, receipt) => {
+                    tally.longest_us.fetch_max(micros(began.elapsed()), Ordering::Relaxed);
                     return Fate::Posted(posted, receipt, sent.elapsed());
                 }
                 Answer::Refused { status, detail } => return Fate::Refused { status, detail },

@@ -135,7 +135,7 @@ impl Traffic {
         body: &mut Vec<u8>,
         rng: &mut fastrand::Rng,
     ) -> Counted {
-        let time_ms = self.time_ms(turn.number, place) - rng.i64(..DISORDER_MS) - self.age_ms(rng);
+        let time_ms = self.time_ms(turn.number, place) - rng.i64(0..DISORDER_MS) - self.age_ms(rng);
         let at = self.by_path.draw(rng);
         let resource = &self.resources[at];
         let method = resource.method(rng);
@@ -168,7 +168,7 @@ impl Traffic {
             return 0;
         }
         let minutes = 1_i64 << rng.u32(1..12);
-        (minutes + rng.i64(..minutes)) * MINUTE_MS
+        (minutes + rng.i64(0..minutes)) * MINUTE_MS
     }
 
     /// An entry that breaks one of the rules.
