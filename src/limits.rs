@@ -165,7 +165,7 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 64 * 1024;
 pub const IMPORT_LOGS_MAX: usize = 10_000;
 /// Bad lines that an import reports in full; the rest are counted.
 pub const IMPORT_BAD_LINES_SHOWN_MAX: u64 = 20;
-/// Bytes of a server's answer that an import reads.
+/// Bytes of an answer to a batch that a client reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Counts, of a path or a family in a minute, that `logmill loadgen --verify` remembers; then it

@@ -58,7 +58,7 @@ impl Load<'_> {
         let mut command = Command::new(&self.setting.binary);
         command.current_dir(server.scratch());
         command.args(["loadgen", "--json", "--verify", "--rate", "max", "--run-id", "e2e"]);
-        command.args(["--duplicates", "5", "--late", "5", "--bad", "5"]);
+        command.args(["--duplicates", "10", "--late", "5", "--bad", "10"]);
         command.args(["--start", "2026-11-26T14:00:00Z"]);
         command.args(["--batch-entries", &BATCH_ENTRIES.to_string()]);
         command.args(["--entries", &self.entries.to_string()]);
