@@ -38,7 +38,7 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("end").multiple(true))]
 pub struct LoadgenArgs {
-    /// Server to send to [default: the configured server.listen, on this machine]
+    /// Server to send to [default: the configured one, on this machine]
     #[arg(long, value_name = "URL", value_parser = server_url)]
     url: Option<String>,
 
@@ -46,7 +46,7 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     token: Option<String>,
 
-    /// Customers, named load-<run id>-01 and so on; the first sends most
+    /// Customers, load-<run id>-01 and so on; the first is busiest
     #[arg(long, value_name = "N", default_value_t = 20,
           value_parser = RangedU64ValueParser::<u16>::new().range(1..=10_000))]
     customers: u16,
@@ -74,7 +74,7 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "N", default_value = "5000")]
     rate: Rate,
 
-    /// End after this time [default: 10s, unless entries or batches are given]
+    /// End after this time [default: 10s without entries or batches]
     #[arg(long, value_name = "TIME", value_parser = duration, group = "end")]
     duration: Option<Duration>,
 

@@ -1,8 +1,8 @@
 //! Which batch is next, and when: the pace of a run and its end.
 //!
 //! All connections take their turns from one feed. A batch has its time by its number alone; one
-//! that is late for it is sent at once, so a server that pauses meets what has piled up, as it would
-//! from real senders.
+//! that is late for it is sent at once, so a server that pauses meets what has piled up, as it
+//! would from real senders.
 
 #![allow(clippy::disallowed_methods, reason = "a client keeps its pace in real time")]
 

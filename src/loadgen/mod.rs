@@ -13,9 +13,9 @@
 //!
 //! # What is expected of the server
 //!
-//! A batch is sent until it is acknowledged, under one key. Sent again after that, it must be known.
-//! One with an invalid entry must be refused with 400. 429, 503 and lost connections are retried;
-//! anything else is unexpected, and so is an acknowledgement that names other numbers. A batch that
+//! A batch is sent until it is acknowledged, under one key. Sent again after that, it must be
+//! known. One with an invalid entry must be refused with 400. 429, 503 and lost connections are
+//! retried; anything else is unexpected, and so is an acknowledgement that names other numbers. A batch that
 //! was given up may be counted or not: the windows it touches are not compared.
 
 mod agents;
