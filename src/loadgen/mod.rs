@@ -15,8 +15,8 @@
 //!
 //! A batch is sent until it is acknowledged, under one key. Sent again after that, it must be
 //! known. One with an invalid entry must be refused with 400. 429, 503 and lost connections are
-//! retried; anything else is unexpected, and so is an acknowledgement that names other numbers. A batch that
-//! was given up may be counted or not: the windows it touches are not compared.
+//! retried; anything else is unexpected, and so is an acknowledgement that names other numbers. A
+//! batch that was given up may be counted or not: the windows it touches are not compared.
 
 mod agents;
 mod books;
