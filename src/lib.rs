@@ -18,7 +18,8 @@
 //! - [`query`] overlays the store with what is still in memory.
 //!
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
-//! threads; [`service`] joins engine and HTTP; [`import`] is the client for log files.
+//! threads; [`service`] joins engine and HTTP. [`import`] is the client for log files, [`loadgen`]
+//! the one that makes up traffic to try a server; what they share is in `client`.
 //!
 //! For operators: [`backup`] copies a running server, asked over [`control`]; [`rebuild`] counts
 //! the archived journal again into a new data directory, and [`audit`] compares that with the
@@ -39,6 +40,7 @@ pub mod backup;
 pub mod checkpoint;
 pub mod claim;
 pub mod cli;
+mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -63,6 +65,7 @@ pub mod insight;
 mod isolation;
 pub mod journal;
 pub mod limits;
+pub mod loadgen;
 pub mod names;
 pub mod partition;
 pub mod paths;

@@ -199,8 +199,21 @@ pub const IMPORT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub const IMPORT_ROTATED_QUIET: Duration = Duration::from_secs(60);
 /// Logs that `logmill import --follow` holds open; further ones wait until one is given up.
 pub const IMPORT_FOLLOWED_MAX: usize = 512;
-/// Bytes of a server's answer that an import reads.
+/// Bytes of an answer to a batch that a client reads.
 pub const IMPORT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Counts, of a path or a family in a minute, that `logmill loadgen --verify` remembers; then it
+/// sends no more. What is under way then still fits a table of 2^24 places.
+pub const LOADGEN_COUNTS_MAX: usize = 14_000_000;
+/// Unexpected answers after which `logmill loadgen` ends.
+pub const LOADGEN_UNEXPECTED_MAX: u64 = 100;
+/// Unexpected answers that `logmill loadgen` shows; the rest are counted.
+pub const LOADGEN_UNEXPECTED_SHOWN_MAX: u64 = 10;
+/// Differences that `logmill loadgen --verify` shows; the rest are counted.
+pub const LOADGEN_DIFFERENCES_SHOWN_MAX: usize = 20;
+/// Bytes of one page of an answer that `logmill loadgen --verify` reads. The last window of a page
+/// may pass [`PAGE_BYTES_MAX`] by all of its names, and each may be escaped.
+pub const LOADGEN_ANSWER_BYTES_MAX: u64 = 128 * MIB;
 
 /// Dead letters that are read, or removed, at once for an operator.
 pub const LETTERS_PER_READ: usize = 256;

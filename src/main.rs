@@ -44,6 +44,9 @@ fn main() -> ExitCode {
         (Command::Import(args), Ok(effective)) => {
             Ok(cli::import::run(&args, effective.config.server.listen, &mut out))
         }
+        (Command::Loadgen(args), Ok(effective)) => {
+            Ok(cli::loadgen::run(&args, effective.config.server.listen, &mut out))
+        }
         #[cfg(feature = "failpoints")]
         (Command::Failpoints, Ok(_)) => {
             let mut points = logmill::failpoint::Failpoint::ALL.iter();

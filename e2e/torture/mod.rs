@@ -15,6 +15,7 @@ mod ground;
 mod hostile;
 mod isolation;
 mod kill;
+mod loadgen;
 mod overload;
 mod power_cut;
 mod races;
@@ -89,6 +90,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "backup",
         title: "A copy of a running server is whole, and can be audited, served and rebuilt",
         run: backup::run,
+    },
+    Case {
+        name: "loadgen",
+        title: "`logmill loadgen --verify` finds a right server right, and one request too many",
+        run: loadgen::run,
     },
     Case {
         name: "power-cut",

@@ -9,6 +9,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod healthcheck;
 pub mod import;
+pub mod loadgen;
 mod progress;
 pub mod rebuild;
 pub mod serve;
@@ -30,6 +31,7 @@ Examples:
   logmill --listen 0.0.0.0:8080 --data-dir /var/lib/logmill
   logmill import access.log --customer acme      count an access log
   logmill backup /backups/today                  a copy, while the server runs
+  logmill loadgen --verify                       try a server, and check what it counts
   logmill config show                            every setting and where it comes from
 
 Settings come from flags, then LOGMILL_* variables, then logmill.toml, then the defaults.
@@ -150,6 +152,8 @@ enum Subcommands {
     Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive: exit code 0 if GET /livez answers 200
     Healthcheck(HealthcheckArgs),
+    /// Send made-up traffic to a running server, to try, measure and prove it
+    Loadgen(loadgen::LoadgenArgs),
     /// List the places that LOGMILL_FAILPOINT can name
     #[cfg(feature = "failpoints")]
     #[command(hide = true)]
@@ -385,6 +389,8 @@ pub enum Command {
     Rebuild(RebuildArgs),
     /// Ask a running server whether it is alive.
     Healthcheck(HealthcheckArgs),
+    /// Send made-up traffic to a running server.
+    Loadgen(loadgen::LoadgenArgs),
     /// List the failpoints.
     #[cfg(feature = "failpoints")]
     Failpoints,
@@ -417,6 +423,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
         Some(Subcommands::Audit(args)) => (on(&args.data_dir), Command::Audit(args)),
         Some(Subcommands::Rebuild(args)) => (on(&args.data_dir), Command::Rebuild(args)),
         Some(Subcommands::Healthcheck(args)) => (server, Command::Healthcheck(args)),
+        Some(Subcommands::Loadgen(args)) => (server, Command::Loadgen(args)),
         #[cfg(feature = "failpoints")]
         Some(Subcommands::Failpoints) => (server, Command::Failpoints),
     };
@@ -440,6 +447,7 @@ impl Subcommands {
             Self::Audit(_) => "audit",
             Self::Rebuild(_) => "rebuild",
             Self::Healthcheck(_) => "healthcheck",
+            Self::Loadgen(_) => "loadgen",
             #[cfg(feature = "failpoints")]
             Self::Failpoints => "failpoints",
         }

@@ -1,0 +1,179 @@
+//! What the clients of a running server share: how they reach it, what an answer to a batch means,
+//! and how long they pause before they try again.
+//!
+//! It must never take an answer for an acknowledgement that does not say so: only 202, and 409 of
+//! the type [`ALREADY_ACCEPTED`], are. And 429, 502, 503, 504 and a lost connection alone mean
+//! "again".
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::{HeaderMap, Response};
+use ureq::{Agent, Body};
+
+use crate::limits;
+
+/// Problem type of a batch that was counted before.
+const ALREADY_ACCEPTED: &str = "/problems/batch-already-accepted";
+
+/// How long and how often to try.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// The first pause; each further one may be twice as long.
+    pub(crate) pause_min: Duration,
+    /// The longest pause, unless the server asks for a longer one.
+    pub(crate) pause_max: Duration,
+    /// When to give up on a batch.
+    pub(crate) give_up_after: Duration,
+    /// When to give up if the server has never answered: it is more likely not there at all.
+    pub(crate) give_up_at_first_after: Duration,
+}
+
+impl Patience {
+    /// For whose batches wait safely for as long as the server is away.
+    pub(crate) const ENDLESS: Self = Self {
+        pause_min: Duration::from_millis(200),
+        pause_max: Duration::from_secs(30),
+        give_up_after: Duration::MAX,
+        give_up_at_first_after: Duration::MAX,
+    };
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            pause_min: Duration::from_millis(200),
+            pause_max: Duration::from_secs(30),
+            give_up_after: Duration::from_secs(5 * 60),
+            give_up_at_first_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the server has done with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// Counted now.
+    Accepted,
+    /// Counted when it was sent before.
+    Already,
+}
+
+/// What the server says it has counted of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Receipt {
+    /// The key of the batch.
+    pub(crate) batch_id: String,
+    pub(crate) entries: usize,
+    /// Minutes that the entries are of.
+    pub(crate) windows: usize,
+}
+
+/// The parts of problem+json that clients need.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    detail: String,
+    accepted: Receipt,
+}
+
+/// What one try to send a batch came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The batch is counted.
+    Posted(Posted, Receipt),
+    /// Try again, after this long if the server said so.
+    Later { reason: String, after: Option<Duration> },
+    /// It will not be taken; the status is 0 if the request cannot even be made.
+    Refused { status: u16, detail: String },
+}
+
+/// An HTTP client that calls itself `name` and gives each request that long.
+pub(crate) fn agent(url: &str, name: &str, timeout: Duration) -> Agent {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_global(Some(timeout))
+        .user_agent(format!("{name}/{}", env!("CARGO_PKG_VERSION")));
+    if is_loopback(url) {
+        // A proxy could not reach this machine's own loopback.
+        config = config.proxy(None);
+    }
+    config.build().into()
+}
+
+/// What an answer to `POST /logs` means. Its body is read to the end, so that the connection can
+/// take the next request.
+pub(crate) fn judge(response: Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    let read = body
+        .into_with_config()
+        .limit(limits::IMPORT_ANSWER_BYTES_MAX)
+        .lossy_utf8(true)
+        .read_to_string();
+    // Of a body that breaks off, the status is still true.
+    let text = read.unwrap_or_default();
+    if status == 202 {
+        let replayed = parts.headers.contains_key("idempotency-replayed");
+        let posted = if replayed { Posted::Already } else { Posted::Accepted };
+        return Answer::Posted(posted, serde_json::from_str(&text).unwrap_or_default());
+    }
+    let problem: Problem = serde_json::from_str(&text).unwrap_or_default();
+    if status == 409 && problem.kind.ends_with(ALREADY_ACCEPTED) {
+        return Answer::Posted(Posted::Already, problem.accepted);
+    }
+    let said = [problem.detail, problem.title, text.trim().chars().take(300).collect()];
+    let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+    if means_later(status) {
+        let after = retry_after(&parts.headers);
+        return Answer::Later { reason: format!("the server answers {status}: {detail}"), after };
+    }
+    Answer::Refused { status, detail }
+}
+
+/// What it means that there is no answer: a batch may have been counted, or never have arrived.
+pub(crate) fn failed(error: &ureq::Error) -> Answer {
+    if is_lasting(error) {
+        Answer::Refused { status: 0, detail: error.to_string() }
+    } else {
+        Answer::Later { reason: error.to_string(), after: None }
+    }
+}
+
+/// Whether an answer with this status asks for another try; 502 and 504 come from a proxy that does
+/// not reach the server.
+pub(crate) fn means_later(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
+/// `Retry-After` in seconds; a date there leaves the pause to us.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Errors that no retry can end: they lie in what the user asked for.
+pub(crate) fn is_lasting(error: &ureq::Error) -> bool {
+    use ureq::Error;
+    matches!(error, Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl | Error::Tls(_))
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
+}
+
+/// Between half of `pause` and all of it, so that many clients do not come back at once.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0) % 1_000;
+    let share = u32::try_from(random).unwrap_or_default();
+    pause / 2 + pause / 2 * share / 1_000
+}
