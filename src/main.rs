@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             Ok(cli::rebuild::run(&args, &effective, &mut out))
         }
         (Command::Import(args), Ok(effective)) => {
-            Ok(cli::import::run(&args, effective.config.server.listen, &mut out))
+            Ok(cli::import::run(&args, &effective.config, &mut out))
         }
         (Command::Loadgen(args), Ok(effective)) => {
             Ok(cli::loadgen::run(&args, effective.config.server.listen, &mut out))

@@ -29,8 +29,8 @@ pub struct InvalidTemplate {
 
 impl PathRules {
     /// Rules by what was configured: whether query strings are taken off, and templates such as
-    /// `/users/:id` or `/static/*`, of which a path counts as the most literal that it fits, without
-    /// its query string.
+    /// `/users/:id` or `/static/*`. A path counts as the most literal one that it fits, without its
+    /// query string.
     ///
     /// # Errors
     /// A template that is none, or that fits the same paths as another.

@@ -1,7 +1,6 @@
 //! `logmill import`: hands the arguments to [`crate::import`] and its result to the shell.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,22 +9,31 @@ use signal_hook::flag;
 
 use super::healthcheck::base_url;
 use super::{Exit, ImportArgs};
+use crate::config::{Config, formats};
 use crate::import::{self, ImportOptions};
 
 /// Imports the logs. Exit code 1 if a line was no access log line, 2 if the import stopped early.
 ///
-/// Without `--url` it sends to the server that `listen` means on this machine.
-pub fn run(args: &ImportArgs, listen: SocketAddr, out: &mut impl Write) -> Exit {
+/// Without `--url` it sends to the server that the configuration means, on this machine.
+pub fn run(args: &ImportArgs, config: &Config, out: &mut impl Write) -> Exit {
+    let mut err = io::stderr().lock();
+    let formats = formats(&config.formats);
+    let Some(fields) = formats.get(&args.format) else {
+        let known: Vec<_> = formats.names().collect();
+        let name = &args.format;
+        writeln!(err, "error: there is no format {name}; there are {}", known.join(", ")).ok();
+        return Exit::Usage;
+    };
     let options = ImportOptions {
         files: args.files.clone(),
         customer: args.customer.as_str().to_owned(),
-        url: args.url.clone().unwrap_or_else(|| base_url(listen)),
+        url: args.url.clone().unwrap_or_else(|| base_url(config.server.listen)),
+        fields: fields.clone(),
         token: args.token.clone(),
         state: args.state.clone(),
         follow: args.follow,
         stop: Arc::default(),
     };
-    let mut err = io::stderr().lock();
     if args.follow
         && let Err(error) = end_at_signals(&options.stop)
     {

@@ -405,6 +405,10 @@ fn typed_like(like: Option<&Value>, text: &str) -> Result<Value, String> {
         Some(Value::Boolean(_)) => {
             trimmed.parse().map(Value::Boolean).map_err(|_| "must be true or false".to_owned())
         }
+        Some(Value::Array(_)) => match trimmed.parse() {
+            Ok(list @ Value::Array(_)) => Ok(list),
+            _ => Err("must be a list of TOML such as [\"/users/:id\"]".to_owned()),
+        },
         Some(Value::Table(_)) => match trimmed.parse() {
             Ok(table @ Value::Table(_)) => Ok(table),
             _ => Err("must be an inline table of TOML such as { acme = 50 }".to_owned()),

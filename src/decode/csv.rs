@@ -22,8 +22,7 @@ pub(super) fn read(
         let detail = "lines of an access log are no CSV; send them as text/plain";
         return Err(DecodeError::Syntax(detail.into()));
     };
-    let mut reader =
-        ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(body);
+    let mut reader = reader(body);
     let mut row = ByteRecord::new();
     let mut columns: Option<Columns> = None;
     loop {
@@ -48,6 +47,24 @@ pub(super) fn read(
             Err(_) => Err(FieldError::new(Field::Entry, "is not UTF-8")),
         });
     }
+}
+
+/// The cells of one row, if the line is one and no more.
+pub(super) fn cells(line: &[u8]) -> Option<Vec<String>> {
+    let mut reader = reader(line);
+    let mut row = ByteRecord::new();
+    if line.is_empty() || !reader.read_byte_record(&mut row).ok()? {
+        return Some(Vec::new());
+    }
+    let is_all = usize::try_from(reader.position().byte()).ok()? >= line.len();
+    let text = |cell: &[u8]| std::str::from_utf8(cell).ok().map(str::to_owned);
+    // A quote that nothing closes takes all that follows, which is not there.
+    let is_closed = line.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2);
+    row.iter().map(text).collect::<Option<_>>().filter(|_| is_all && is_closed)
+}
+
+fn reader(body: &[u8]) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(body)
 }
 
 fn is_header(header: CsvHeader, looks_so: impl FnOnce() -> bool) -> bool {

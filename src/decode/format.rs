@@ -104,12 +104,29 @@ impl Fields {
         }
     }
 
+    /// Whether its entries have a method.
+    #[must_use]
+    pub fn has_method(&self) -> bool {
+        match self {
+            Self::Mapped(mapping) => mapping.has_method(),
+            Self::AccessLine => true,
+        }
+    }
+
     /// What the format calls a field.
     #[must_use]
     pub fn name_of(&self, field: Field) -> Option<&str> {
         match self {
             Self::Mapped(mapping) => mapping.name_of(field),
-            Self::AccessLine => None,
+            Self::AccessLine => match field {
+                Field::Entry => None,
+                Field::Time => Some("time"),
+                Field::Method => Some("method"),
+                Field::Path => Some("path"),
+                Field::UserAgent => Some("user agent"),
+                Field::Status => Some("status"),
+                Field::Bytes => Some("bytes"),
+            },
         }
     }
 }
@@ -185,11 +202,14 @@ impl Default for Formats {
     }
 }
 
-/// Hands on the entry that a line of an access log is.
+/// Hands on the entry that a line of an access log is; says which format the line has.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn access_line(line: &[u8], each: impl FnOnce(&LogEntry<'_>)) -> Result<(), FieldError> {
+pub(super) fn access_line(
+    line: &[u8],
+    each: impl FnOnce(&LogEntry<'_>),
+) -> Result<combined::Format, FieldError> {
     let wrong = |error: combined::LineError| FieldError::new(Field::Entry, error.to_string());
     let parsed = combined::parse_line(line).map_err(wrong)?;
     let minute = Minute::of_unix_seconds(parsed.time.as_second());
@@ -203,5 +223,5 @@ pub fn access_line(line: &[u8], each: impl FnOnce(&LogEntry<'_>)) -> Result<(), 
         is_clean: false,
     };
     each(&LogEntry::new(minute, said)?);
-    Ok(())
+    Ok(parsed.format)
 }

@@ -168,7 +168,7 @@ impl Mapping {
     }
 
     /// Whether entries have a method.
-    fn has_method(&self) -> bool {
+    pub(super) fn has_method(&self) -> bool {
         self.sources.iter().any(|source| matches!(source.part, Part::Method | Part::Request))
     }
 

@@ -9,6 +9,7 @@ mod csv;
 pub mod encoding;
 mod format;
 mod json;
+mod line_reader;
 mod lines;
 mod mapping;
 mod object;
@@ -26,7 +27,8 @@ use crate::limits;
 use crate::paths::PathRules;
 use crate::user_agent::AgentCache;
 
-pub use format::{CsvHeader, Fields, Format, Formats, Framing, access_line};
+pub use format::{CsvHeader, Fields, Format, Formats, Framing};
+pub use line_reader::{End, LineReader};
 pub use mapping::{Mapping, Missing, Places, Reader};
 pub use time::TimeForm;
 

@@ -69,7 +69,7 @@ impl<'r> Records<'r, '_> {
     pub(super) fn object(&mut self, text: &str) {
         let taken = match &mut self.reader {
             Some(reader) => reader.json(text, |entry| self.sum.add(entry)),
-            None => access_line(text.as_bytes(), |entry| self.sum.add(entry)),
+            None => access_line(text.as_bytes(), |entry| self.sum.add(entry)).map(drop),
         };
         self.took(text.as_bytes(), taken);
     }
@@ -77,7 +77,7 @@ impl<'r> Records<'r, '_> {
     /// Takes an entry that is a line of an access log, or is to be one.
     pub(super) fn line(&mut self, line: &[u8]) {
         let taken = access_line(line, |entry| self.sum.add(entry));
-        self.took(line, taken);
+        self.took(line, taken.map(drop));
     }
 
     /// Takes an entry that `read` makes of these bytes.

@@ -1,4 +1,4 @@
-//! Entries of access log lines, gathered to the JSON body of one `POST /logs`.
+//! Entries of lines, gathered to the JSON body of one `POST /logs`.
 //!
 //! Owns the body's bytes and its limits; pure. The same lines always give the same bytes, which is
 //! what lets a batch be sent again under its key: IMPORTANT: another order or spelling of fields
@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::decode::combined::AccessLine;
+use crate::entry::LogEntry;
 use crate::limits;
 
 /// A body under construction.
@@ -17,28 +17,32 @@ pub(super) struct Batch {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Entry<'a> {
-    received_at: String,
-    method: &'a str,
+    /// One name in the format of entries with a method, another in that of those without.
+    #[serde(rename = "receivedAt", skip_serializing_if = "Option::is_none")]
+    received_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
     path: &'a str,
+    #[serde(rename = "userAgent")]
     user_agent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
-/// The JSON of a line that the server will take, or why it will not.
-pub(super) fn entry(line: &AccessLine<'_>) -> Result<Vec<u8>, String> {
-    let too_long = |what: &str, has: usize, max: usize| {
-        if has > max { Err(format!("{what} has {has} bytes, at most {max} count")) } else { Ok(()) }
-    };
-    too_long("the path", line.path.len(), limits::PATH_BYTES_MAX)?;
-    too_long("the user agent", line.user_agent.len(), limits::USER_AGENT_BYTES_MAX)?;
-    let entry = Entry {
-        received_at: line.time.to_string(),
-        method: &line.method,
-        path: &line.path,
-        user_agent: &line.user_agent,
-    };
-    serde_json::to_vec(&entry).map_err(|error| error.to_string())
+/// The JSON of an entry.
+pub(super) fn entry(entry: &LogEntry<'_>) -> Vec<u8> {
+    let LogEntry { minute, method, path, user_agent, status, bytes } = *entry;
+    // Seconds do not count.
+    let time = minute.to_string();
+    let (received_at, timestamp) =
+        if method.is_some() { (Some(&*time), None) } else { (None, Some(&*time)) };
+    let entry = Entry { received_at, timestamp, method, path, user_agent, status, bytes };
+    serde_json::to_vec(&entry).expect("text and numbers are always JSON")
 }
 
 impl Batch {

@@ -12,7 +12,7 @@ use super::cursor::{Cursor, Pending, Way};
 use super::post::Posted;
 use super::source::{Line, Source};
 use super::{Import, ImportError};
-use crate::decode::combined::{Format, parse_line};
+use crate::decode::{End, LineReader};
 
 /// Imports the log at `path`.
 pub(super) fn import(import: &mut Import<'_>, path: &Path) -> Result<(), ImportError> {
@@ -40,6 +40,7 @@ pub(super) fn import(import: &mut Import<'_>, path: &Path) -> Result<(), ImportE
 /// A log being read.
 pub(super) struct Log {
     source: Source,
+    lines: LineReader,
     /// Where the cursor stands in the state file, once it does.
     slot: Option<usize>,
     /// What the server has acknowledged.
@@ -96,7 +97,7 @@ enum Step {
 
 /// What to do with a line.
 enum Verdict {
-    Entry(Vec<u8>, Format),
+    Entry(Vec<u8>, End),
     Blank,
     Bad(String),
 }
@@ -157,7 +158,8 @@ impl Log {
         // A log of which nothing was imported need not be remembered.
         let ahead = known.is_some() && (told || short);
         let (batch, unsent) = (Batch::default(), Uncounted::default());
-        Ok(Some(Self { source, slot: known, cursor, read, batch, unsent, ahead }))
+        let lines = LineReader::new(import.fields.clone(), &source.prefix);
+        Ok(Some(Self { source, lines, slot: known, cursor, read, batch, unsent, ahead }))
     }
 
     /// Takes all there is, an unfinished last line too if it is whole, and remembers that durably.
@@ -293,7 +295,9 @@ impl Log {
         let Some(verdict) = self.judge(line, bytes) else { return Ok(Step::Taken) };
         if !line.ended {
             let complete = match &verdict {
-                Verdict::Entry(_, format) => *format == Format::Combined || !self.read.combined,
+                Verdict::Entry(_, end) => {
+                    *end == End::Shows || !self.read.combined && !self.lines.is_csv()
+                }
                 Verdict::Blank | Verdict::Bad(_) => false,
             };
             // A line that is too long will not become better by its end.
@@ -335,12 +339,13 @@ impl Log {
         if bytes.trim_ascii().is_empty() {
             return Some(Verdict::Blank);
         }
-        Some(match parse_line(bytes) {
-            Err(error) => Verdict::Bad(error.to_string()),
-            Ok(parsed) => match batch::entry(&parsed) {
-                Err(reason) => Verdict::Bad(reason),
-                Ok(json) => Verdict::Entry(json, parsed.format),
-            },
+        if line.start == 0 && self.lines.is_header(bytes) {
+            return Some(Verdict::Blank);
+        }
+        let mut json = Vec::new();
+        Some(match self.lines.read(bytes, |entry| json = batch::entry(entry)) {
+            Err(reason) => Verdict::Bad(reason.into_owned()),
+            Ok(end) => Verdict::Entry(json, end),
         })
     }
 
@@ -357,9 +362,9 @@ impl Log {
         self.read.end = self.source.position;
         self.read.inside_line = !line.ended;
         match verdict {
-            Verdict::Entry(json, format) => {
+            Verdict::Entry(json, end) => {
                 self.batch.push(&json);
-                self.read.combined = format == Format::Combined;
+                self.read.combined = end == End::Shows;
             }
             Verdict::Blank => {
                 summary.blank += 1;

@@ -58,6 +58,8 @@ use watch::{Pace, Watch};
 
 pub use report::Summary;
 
+use crate::decode::Fields;
+
 /// What to import, and where to.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
@@ -65,6 +67,8 @@ pub struct ImportOptions {
     pub files: Vec<PathBuf>,
     /// Whose requests these are.
     pub customer: String,
+    /// What the lines are like.
+    pub fields: Fields,
     /// The server, without `/logs`.
     pub url: String,
     /// What the server knows the sender by.
@@ -266,6 +270,7 @@ fn run_with(
 struct Import<'a> {
     url: &'a str,
     customer: &'a str,
+    fields: &'a Fields,
     poster: Poster,
     state: StateFile,
     watch: Watch,
@@ -296,10 +301,12 @@ impl<'a> Import<'a> {
         }
         let token = options.token.as_ref().map(|Token(token)| &**token);
         let token = token.filter(|token| !token.is_empty());
+        let format = if options.fields.has_method() { "logmill" } else { "simple" };
         Ok(Self {
             url,
             customer,
-            poster: Poster::new(url, customer, token, patience),
+            fields: &options.fields,
+            poster: Poster::new(url, customer, format, token, patience),
             state: StateFile::open(&path)?,
             watch: Watch::new(followed, pace, Arc::clone(&options.stop)),
             reporter: Reporter::new(err),

@@ -30,10 +30,18 @@ pub(super) struct Poster {
 }
 
 impl Poster {
-    pub(super) fn new(url: &str, customer: &str, token: Option<&str>, patience: Patience) -> Self {
+    /// Batches are of the format that the server knows by this name.
+    pub(super) fn new(
+        url: &str,
+        customer: &str,
+        format: &str,
+        token: Option<&str>,
+        patience: Patience,
+    ) -> Self {
         Self {
             agent: client::agent(url, "logmill-import", REQUEST_TIMEOUT),
-            logs_url: format!("{url}/logs"),
+            // Said although it is the default: the token may have another.
+            logs_url: format!("{url}/logs?format={format}&on_invalid=reject"),
             customer: customer.into(),
             authorization: token.map(|token| format!("Bearer {token}")),
             patience,

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! summary   number of names | each: length, text | number of windows | each window
-//! window    minutes since the one before, less 1 (the first: since 1970), twice, and 1 if there are
-//!           responses | these | paths | agents
+//! window    twice the minutes since the one before, less 1 (the first: since 1970), and 1 more if
+//!           there are responses | these | paths | agents
 //! responses see `responses.rs`
 //! counts    number of them | each: number of the name since the one before, less 1 | requests
 //! ```

@@ -404,7 +404,7 @@ fn another_version_is_refused_by_name() {
     server.dir.overwrite(&server.dir.layout.version(), 0, b"1");
     let refused = server.refused().to_string();
     assert!(refused.contains("layout version \"1\""), "{refused}");
-    assert!(refused.contains("reads version 2"), "{refused}");
+    assert!(refused.contains("reads version 3"), "{refused}");
 }
 
 /// S1: a process that was killed between a rename and the sync of its directory leaves a name that

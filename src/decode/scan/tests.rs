@@ -46,7 +46,7 @@ fn the_usual_is_read_quickly() {
         format!(" [ {ENTRY} ,\r\n{pretty}\n]\n"),
         format!("[{}]", ENTRY.replace("/a", r#"/\u0061\\\"é/ü/😀"#)),
         format!("[{}]", ENTRY.replace("method", r"m\u0065thod")),
-        format!("[{}]", ENTRY.replace('}', r#","status":200,"bytes":1.50,"tls":true,"x":null}"#)),
+        format!("[{}]", ENTRY.replace('}', r#","status":200,"took":1.50,"tls":true,"x":null}"#)),
         format!("[{}]", ENTRY.replace('{', r#"{"referer":"a\tb","":"","n":0,"#)),
         format!("[{}]", ENTRY.replace('{', r#"{"bytes": 0 ,"st\u0061tus" :404,"#)),
         ENTRY.into(),

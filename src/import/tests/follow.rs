@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::decode::Fields;
 use crate::import::Import;
 use crate::import::follow::Follower;
 
@@ -20,6 +21,7 @@ fn endless() -> Patience {
 impl Bench {
     fn options(&self, files: &[&str]) -> ImportOptions {
         ImportOptions {
+            fields: Fields::AccessLine,
             files: files.iter().map(|name| self.path(name)).collect(),
             customer: "acme".into(),
             url: self.server.url.clone(),

@@ -94,7 +94,7 @@ fn answer(stream: TcpStream, shared: &Mutex<Received>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    assert!(line.starts_with("POST /logs HTTP/1.1"), "{line}");
+    assert!(line.starts_with("POST /logs?format=logmill&on_invalid=reject HTTP/1.1"), "{line}");
     let mut headers = HashMap::new();
     loop {
         line.clear();
