@@ -1,5 +1,5 @@
-//! Runs the scenarios in `scenarios/`, then the torture cases and the real senders, against the real
-//! binary and sums up what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases and the real senders, against the
+//! real binary and sums up what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless

@@ -46,8 +46,8 @@ Examples:
   logmill import --follow /var/log/nginx/access.log --customer acme
   xzcat old/*.xz | logmill import - --customer acme --url http://logs.internal:8080
 
-Importing the same file again, grown or rotated, counts its new lines only. Lines of a format
-other than combined are JSON objects, or rows of CSV with or without a header line. --follow sends new
+Importing the same file again, grown or rotated, counts its new lines only. Lines of formats other
+than combined are JSON objects, or rows of CSV with or without a header line. --follow sends new
 lines within about a second, waits for a server that is away, and finds rotated logs again after
 a restart. Files of a pattern are imported in the order in which they were last written.
 Exit code 1: a line was not an access log line; each is reported with its number.
@@ -192,7 +192,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
     pub customer: CustomerId,
 
-    /// What the lines are: combined, nginx, caddy, envoy, … or a name of yours
+    /// What the lines are: combined, nginx, caddy, … or a name of yours
     #[arg(long, value_name = "NAME", default_value = "combined")]
     pub format: String,
 
