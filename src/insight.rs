@@ -108,17 +108,6 @@ impl<'a> Summariser<'a> {
         }
     }
 
-    /// Begins anew.
-    pub fn clear(&mut self) {
-        self.agents.begin_batch();
-        self.entries = 0;
-        self.names = Names::default();
-        self.windows.clear();
-        self.minutes.clear();
-        self.paths.0.clear();
-        self.families.0.clear();
-    }
-
     /// Whether there were more minutes than one batch may touch; then not all entries are in it.
     #[must_use]
     pub fn is_overfull(&self) -> bool {

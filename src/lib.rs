@@ -9,7 +9,8 @@
 //!
 //! - [`http`] takes requests and gives answers; [`tokens`] says for whom, [`admission`] makes room
 //!   before a body is read.
-//! - [`decode`] turns a body into [`entry`]s; [`user_agent`] names who sent each.
+//! - [`decode`] turns a body into [`entry`]s; [`user_agent`] names who sent each, [`paths`] says
+//!   which paths count as one, and invalid entries may be put aside as [`dead_letters`].
 //! - [`insight`] sums a batch up: one partial insight per minute, by interned [`names`].
 //! - [`sequencer`] gives batches their order: it takes their keys in [`claim`], writes them to the
 //!   [`journal`], and only then has them dispatched and answered.
@@ -25,7 +26,7 @@
 //! the archived journal again into a new data directory, and [`audit`] compares that with the
 //! store.
 //!
-//! What all share: [`ids`], [`window`] and [`counts`] are the words they speak; [`limits`] and
+//! What all share: [`ids`], [`window`], [`counts`] and [`responses`] are the words they speak; [`limits`] and
 //! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
 //! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
 //! [`failpoint`] names places to die at, in builds for tests.

@@ -192,7 +192,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
     pub customer: CustomerId,
 
-    /// What the lines are: combined, nginx, caddy, or a name of yours
+    /// Format of the lines, as nginx or caddy
     #[arg(long, value_name = "NAME", default_value = "combined")]
     pub format: String,
 

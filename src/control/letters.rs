@@ -48,14 +48,14 @@ type Tell<'t> = &'t dyn Fn(Reply) -> bool;
 impl Controller {
     /// Tells each letter that is meant.
     pub(super) fn list(&self, which: &Which, tell: Tell<'_>) -> Result<(), LettersError> {
-        let frozen = self.engine.freeze()?;
+        let frozen = self.engine.settle()?;
         Wanted::new(which)?
             .each(&frozen, |letter| Ok(tell(Reply::Letter(Box::new(Letter::of(letter, None))))))
     }
 
     /// Removes each letter that is meant, and tells which.
     pub(super) fn drop_letters(&self, which: &Which, tell: Tell<'_>) -> Result<(), LettersError> {
-        let frozen = self.engine.freeze()?;
+        let frozen = self.engine.settle()?;
         let mut dropped = Removal::new(&self.engine, LetterEnd::Dropped);
         Wanted::new(which)?.each(&frozen, |letter| {
             dropped.push(letter.id.clone())?;
@@ -76,7 +76,7 @@ impl Controller {
         if let Some(name) = format.filter(|name| self.decoding.formats.get(name).is_none()) {
             return Err(LettersError::Asked(format!("there is no format {name}")));
         }
-        let frozen = self.engine.freeze()?;
+        let frozen = self.engine.settle()?;
         let mut agents = AgentCache::new();
         let mut counted = Removal::new(&self.engine, LetterEnd::Replayed);
         Wanted::new(which)?.each(&frozen, |letter| {

@@ -127,16 +127,22 @@ pub fn decode(
     rules: Rules<'_>,
     agents: &mut AgentCache,
 ) -> Result<Decoded, DecodeError> {
-    let mut sum = Summariser::new(agents, rules.paths, body.len());
-    if format.is_usual() && scan::scan(format.framing, body, &mut sum).is_some() {
-        if sum.is_overfull() {
-            return Err(DecodeError::TooManyWindows);
+    if format.is_usual() {
+        let mut sum = Summariser::new(agents, rules.paths, body.len());
+        if scan::scan(format.framing, body, &mut sum).is_some() {
+            return finish(sum, DeadLetters::default(), Vec::new());
         }
-        let summary = sum.finish();
-        return Ok(Decoded { summary, dead: DeadLetters::default(), listed: Vec::new() });
     }
-    sum.clear();
+    let mut sum = Summariser::new(agents, rules.paths, body.len());
     let (dead, listed) = records::read(format, body, rules.on_invalid, &mut sum)?;
+    finish(sum, dead, listed)
+}
+
+fn finish(
+    sum: Summariser<'_>,
+    dead: DeadLetters,
+    listed: Vec<EntryError>,
+) -> Result<Decoded, DecodeError> {
     if sum.is_overfull() {
         return Err(DecodeError::TooManyWindows);
     }

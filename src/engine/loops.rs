@@ -50,10 +50,20 @@ pub(super) struct BarrierRequest {
 pub(super) enum Control {
     /// Make a last checkpoint, end, and let go of this.
     Stop(Sender<()>),
-    /// Make a checkpoint, archive everything before it, and hand out the store as it then is.
-    Freeze(Sender<Frozen>),
+    /// Make a checkpoint and hand out the store as it then is; with `Archived`, everything before it
+    /// goes into the archive.
+    Freeze(Before, Sender<Frozen>),
     /// Remove these dead letters from the store, and say how many were there.
     RemoveLetters(Vec<LetterId>, Sender<u64>),
+}
+
+/// What becomes of the journal before a checkpoint that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It goes into the archive, if there is one.
+    Archived,
+    /// It stays until its segment is full.
+    Kept,
 }
 
 /// The store at one checkpoint, and when everything before it is archived.
@@ -212,8 +222,8 @@ impl CheckpointLoop {
         loop {
             let stop = match self.commands.recv_timeout(TICK) {
                 Ok(Control::Stop(done)) => Some(done),
-                Ok(Control::Freeze(frozen)) => {
-                    self.freeze(&frozen)?;
+                Ok(Control::Freeze(before, frozen)) => {
+                    self.freeze(before, &frozen)?;
                     None
                 }
                 Ok(Control::RemoveLetters(ids, removed)) => {
@@ -249,10 +259,9 @@ impl CheckpointLoop {
             || age >= IDLE_CHECKPOINT
     }
 
-    /// The store as of a checkpoint made now, with everything before it in the archive, if there
-    /// is one. Nothing else writes to the store than this thread.
-    fn freeze(&mut self, frozen: &Sender<Frozen>) -> Result<(), EngineError> {
-        let archived = self.checkpoint(true)?;
+    /// The store as of a checkpoint made now. Nothing else writes to the store than this thread.
+    fn freeze(&mut self, before: Before, frozen: &Sender<Frozen>) -> Result<(), EngineError> {
+        let archived = self.checkpoint(before == Before::Archived)?;
         let store = Store::freeze(&self.checkpointer.store)?;
         // Whoever asked may have gone.
         frozen.send(Frozen { store, archived }).ok();

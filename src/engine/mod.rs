@@ -30,7 +30,7 @@ use crate::status::{Phase, Status};
 use crate::store::{FrozenStore, LetterId, Store};
 use crate::window::Span;
 use crate::worker::{Overlay, OverlayRequest, WorkerMessage};
-use loops::{CheckpointLoop, Control, Frozen, SequencerLoop, SequencerMessage, WorkerLoop};
+use loops::{Before, CheckpointLoop, Control, Frozen, SequencerLoop, SequencerMessage, WorkerLoop};
 
 /// When checkpoints are made, and how long keys are held.
 #[derive(Debug, Clone, Copy)]
@@ -143,14 +143,26 @@ impl Engine {
     /// # Errors
     /// If the engine has stopped or failed.
     pub fn freeze(&self) -> Result<FrozenStore, Stopped> {
-        let (reply, frozen) = bounded(1);
-        self.control.send(Control::Freeze(reply)).map_err(|_| Stopped)?;
-        let Frozen { store, archived } = frozen.recv().map_err(|_| Stopped)?;
+        let Frozen { store, archived } = self.checkpoint_now(Before::Archived)?;
         if let Some(archived) = archived {
             // Nothing is ever sent: it is closed when it is done.
             archived.recv().ok();
         }
         Ok(store)
+    }
+
+    /// The store as of a checkpoint made now. Blocks.
+    ///
+    /// # Errors
+    /// If the engine has stopped or failed.
+    pub fn settle(&self) -> Result<FrozenStore, Stopped> {
+        self.checkpoint_now(Before::Kept).map(|frozen| frozen.store)
+    }
+
+    fn checkpoint_now(&self, before: Before) -> Result<Frozen, Stopped> {
+        let (reply, frozen) = bounded(1);
+        self.control.send(Control::Freeze(before, reply)).map_err(|_| Stopped)?;
+        frozen.recv().map_err(|_| Stopped)
     }
 
     /// Removes dead letters from the store, durably; says how many were there. Blocks.

@@ -127,8 +127,8 @@ fn mistakes_are_told_by_line_and_never_quoted() {
             format!("{token}customers = [\"a\"]\noperator = \"{SECRET}\""),
             "line 4: operator must be",
         ),
-        (format!("{token}customers = [\"a\"]\nformat = 3"), "line 4: format must be the name"),
-        (format!("{token}customers = [\"a\"]\nformat = \"\""), "line 4: format must be the name"),
+        (format!("{token}customers = [\"a\"]\nformat = 3"), "line 4: format must be one of"),
+        (format!("{token}customers = [\"a\"]\nformat = \"\""), "line 4: format must be one of"),
         (
             format!("{token}customers = [\"a\"]\nkey = \"{SECRET}\""),
             "line 4: key must be \"reject\"",
