@@ -150,12 +150,7 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
 }
 
 #[inline]
-fn check_text<'a>(
-    field: Field,
-    text: &'a str,
-    max: usize,
-    is_clean: bool,
-) -> Result<&'a str, FieldError> {
+fn check_text(field: Field, text: &str, max: usize, is_clean: bool) -> Result<&str, FieldError> {
     if text.len() > max {
         let reason = format!("has {} bytes, at most {max} are taken", text.len());
         return Err(FieldError::new(field, reason));

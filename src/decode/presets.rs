@@ -98,7 +98,6 @@ pub(super) const PRESETS: [Preset; 6] = [
         status: &["status"],
         bytes: &["bytes"],
         missing: Missing::WasLogged,
-        ..NONE
     },
     // What senders without a method send.
     Preset {
