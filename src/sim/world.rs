@@ -159,8 +159,9 @@ impl World {
             Step::Sweep => machine.sweep()?,
             Step::Replay(most) => self.replay(machine, *most)?,
             Step::Drop(most) => {
-                let letters = machine.letters()?.into_iter().take(*most);
-                letters.into_iter().try_for_each(|letter| self.remove(machine, &letter))?;
+                let mut letters = machine.letters()?;
+                letters.truncate(*most);
+                self.remove(machine, &letters)?;
             }
             Step::Query => self.oracle.judge(machine, Moment::Busy)?,
             Step::Pass(time) => self.clock.advance(*time),
@@ -179,16 +180,17 @@ impl World {
             self.listen(machine);
             // Else there was no room for it.
             if self.oracle.knows(&[batch]) {
-                self.remove(machine, &letter)?;
+                self.remove(machine, std::slice::from_ref(&letter))?;
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, machine: &Machine, letter: &StoredLetter) -> Result<(), EngineError> {
-        self.oracle.removes(letter);
-        machine.store.remove_letters(std::slice::from_ref(&letter.id))?;
-        self.oracle.removed(letter);
+    fn remove(&mut self, machine: &Machine, letters: &[StoredLetter]) -> Result<(), EngineError> {
+        letters.iter().for_each(|letter| self.oracle.removes(letter));
+        let ids: Vec<_> = letters.iter().map(|letter| letter.id.clone()).collect();
+        machine.store.remove_letters(&ids)?;
+        letters.iter().for_each(|letter| self.oracle.removed(letter));
         Ok(())
     }
 
