@@ -133,6 +133,9 @@ pub fn decode(
             return Err(DecodeError::TooManyWindows);
         }
         let summary = sum.finish();
+        if summary.entries == 0 {
+            return Err(DecodeError::Empty);
+        }
         return Ok(Decoded { summary, dead: DeadLetters::default(), listed: Vec::new() });
     }
     sum.clear();
