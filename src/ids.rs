@@ -96,9 +96,9 @@ impl IdempotencyKey {
         Self(format!("generated {bits:032x}").into())
     }
 
-    /// The key of an entry that was put aside and is sent again: the group of its batch, the batch's
-    /// place in that, and its place in the batch. However often it is, it counts once. The batch's
-    /// own key would not do: past its retention another batch may have it.
+    /// The key of an entry that was put aside and is sent again: the group of its batch, and both
+    /// places. However often it is, it counts once. The batch's own key would not do: past its
+    /// retention another batch may have it.
     #[must_use]
     pub fn replayed(group: Group, place: u32, index: u32) -> Self {
         Self(format!("replayed {}.{place}.{index}", group.0).into())
