@@ -271,7 +271,40 @@ mod tests {
         assert_eq!(all, counts(&[("(other)", 12), ("a", 2), ("b", 3), ("c", 3)]));
     }
 
+    fn window() -> impl proptest::strategy::Strategy<Value = WindowCounts> {
+        use proptest::prelude::*;
+        let said = (0_u64..9, proptest::option::of(100_u16..104), proptest::option::of(0_u64..9));
+        (said, 0_u64..3, proptest::option::of(1_u64..9), "[a-c]").prop_map(
+            |(said, late, first, name)| {
+                let (requests, status, bytes) = said;
+                let mut responses = Responses::default();
+                (0..requests).for_each(|_| responses.add(status, bytes));
+                let named = counts(&[(&name, requests)]);
+                let first = first.map(Group);
+                let totals = Totals { requests, late, revision: late, first, responses };
+                WindowCounts { totals, paths: named.clone(), agents: named }
+            },
+        )
+    }
+
     proptest::proptest! {
+        /// W2: windows with and without responses merge the same in any order and grouping.
+        #[test]
+        fn windows_merge_in_any_order(a in window(), b in window(), c in window()) {
+            let merge = |a: &WindowCounts, b: &WindowCounts| {
+                let mut sum = a.clone();
+                sum.merge(b, KeyLimits::UNLIMITED);
+                sum
+            };
+            assert_eq!(merge(&a, &b), merge(&b, &a));
+            let sum = merge(&merge(&a, &b), &c);
+            assert_eq!(sum, merge(&a, &merge(&b, &c)));
+            assert_eq!(sum.totals.late, a.totals.late + b.totals.late + c.totals.late);
+            assert_eq!(sum.totals.first, [&a, &b, &c].iter().filter_map(|w| w.totals.first).min());
+            assert!(sum.adds_up() && sum.covers(&a) && sum.covers(&b) && sum.covers(&c));
+            assert_eq!(merge(&a, &WindowCounts::default()), a);
+        }
+
         /// W2: no merge under any limit loses or invents a request.
         #[test]
         fn totals_survive_any_limit(

@@ -116,8 +116,13 @@ impl DeadLetters {
     /// A letter's bytes as a body of their own.
     #[must_use]
     pub fn body(&self, letter: &DeadLetter) -> Vec<u8> {
-        match self.0.as_ref().map(|letters| &letters.header) {
-            Some(header) if !header.is_empty() => [header, &b"\n"[..], &letter.original].concat(),
+        let Some(Letters { framing, header, .. }) = self.0.as_deref() else { return Vec::new() };
+        match framing {
+            // An element that is no object is no body, or one of other entries.
+            Framing::Json if !letter.original.starts_with(b"{") => {
+                [b"[", &*letter.original, b"]"].concat()
+            }
+            _ if !header.is_empty() => [header, &b"\n"[..], &letter.original].concat(),
             _ => letter.original.to_vec(),
         }
     }
@@ -131,9 +136,9 @@ impl DeadLetters {
         self.iter().map(one).sum()
     }
 
-    pub(crate) fn begins_with(&mut self, header: &[u8]) {
+    pub(crate) fn begins_with(&mut self, framing: Framing, header: &[u8]) {
         if let Some(letters) = &mut self.0 {
-            letters.header = header.into();
+            (letters.framing, letters.header) = (framing, header.into());
         }
     }
 

@@ -96,13 +96,12 @@ impl IdempotencyKey {
         Self(format!("generated {bits:032x}").into())
     }
 
-    /// The key of an entry that was put aside and is sent again: its batch's key, and its place in
-    /// the batch. However often it is, it counts once.
+    /// The key of an entry that was put aside and is sent again: the group of its batch, and both
+    /// places. However often it is, it counts once. The batch's own key would not do: past its
+    /// retention another batch may have it.
     #[must_use]
-    pub fn replayed(batch: &str, index: u32) -> Self {
-        let mut hash = blake3::Hasher::new_derive_key("logmill replayed entry key v1");
-        hash.update(batch.as_bytes());
-        Self(format!("replayed {}.{index}", &hash.finalize().to_hex()[..32]).into())
+    pub fn replayed(group: Group, place: u32, index: u32) -> Self {
+        Self(format!("replayed {}.{place}.{index}", group.0).into())
     }
 
     /// The key as text.
@@ -218,6 +217,28 @@ mod tests {
         for bad in ["", ".a", "-a", "a b", "../x", "a/b", "é", "a\0", &"x".repeat(129)] {
             assert!(CustomerId::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// T1, A3: what the server makes itself no sender can name, and other things have other keys.
+    #[test]
+    fn keys_that_are_made_are_told_from_all_others() {
+        let keys = [
+            IdempotencyKey::derived(1, b"x"),
+            IdempotencyKey::derived(2, b"x"),
+            IdempotencyKey::derived(1, b"y"),
+            IdempotencyKey::generated(1),
+            IdempotencyKey::generated(2),
+            IdempotencyKey::replayed(Group(1), 11, 1),
+            IdempotencyKey::replayed(Group(11), 1, 1),
+            IdempotencyKey::replayed(Group(1), 1, 11),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{key}");
+            assert!(IdempotencyKey::new(key.as_str()).is_err(), "{key}");
+            assert!(IdempotencyKey::from_header(&format!("\"{key}\"")).is_err(), "{key}");
+            assert!(key.as_str().len() <= limits::IDEMPOTENCY_KEY_BYTES_MAX);
+        }
+        assert_eq!(keys[0], IdempotencyKey::derived(1, b"x"));
     }
 
     #[test]

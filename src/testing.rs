@@ -12,8 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Now};
 use crate::counts::KeyLimits;
-use crate::dead_letters::DeadLetters;
-use crate::decode::{self, Format};
+use crate::decode::{self, Decoded, Format, OnInvalid};
 use crate::disk::{
     Disk, DiskError, DiskFile, DiskResult, Layout, LinkOutcome, LockGuard, RealDisk,
 };
@@ -21,6 +20,7 @@ use crate::entropy::Entropy;
 use crate::ids::{AcceptTime, ContentDigest, CustomerId, IdempotencyKey, RequestId};
 use crate::insight::Summary;
 use crate::journal::Rules;
+use crate::paths::PathRules;
 use crate::sequencer::Submission;
 use crate::user_agent::AgentCache;
 use crate::window::Minute;
@@ -363,14 +363,22 @@ pub(crate) fn summary(body: &str) -> Summary {
         .expect("a valid batch")
 }
 
-/// A batch on its way to the sequencer, and where its answer would arrive.
+/// What a body comes to whose invalid entries are put aside.
+pub(crate) fn decoded(body: &str) -> Decoded {
+    let rules = decode::Rules { on_invalid: OnInvalid::Skip, paths: &PathRules::default() };
+    decode::decode(&Format::default(), body.as_bytes(), rules, &mut AgentCache::new())
+        .expect("a batch")
+}
+
+/// A batch on its way to the sequencer, and where its answer would arrive. Invalid entries of it
+/// are put aside.
 pub(crate) fn submission(
     of: &str,
     key: &str,
     body: &str,
 ) -> (Submission, oneshot::Receiver<crate::sequencer::Outcome>) {
     let (reply, answer) = oneshot::channel();
-    let summary = summary(body);
+    let Decoded { summary, dead, .. } = decoded(body);
     let submission = Submission {
         customer: customer(of),
         key: IdempotencyKey::new(key).expect("a valid key"),
@@ -378,8 +386,8 @@ pub(crate) fn submission(
         request_id: RequestId::from_random(1),
         record: summary.to_bytes(),
         summary,
-        dead: DeadLetters::default(),
-        dead_record: Vec::new(),
+        dead_record: dead.to_bytes(),
+        dead,
         permit: Box::new(()),
         reply,
     };

@@ -7,6 +7,8 @@ use super::*;
 use crate::backup::{Backup, BackupError};
 use crate::claim::{ClaimSync, KeyRetention};
 use crate::clock::Now;
+use crate::dead_letters::{DeadBatch, DeadLetter, DeadLetters, PutAside};
+use crate::decode::Framing;
 use crate::delta::Delta;
 use crate::disk::{Disk, PageId, RealDisk};
 use crate::engine::{Engine, EngineSettings};
@@ -110,6 +112,13 @@ impl Place {
 
     /// Counts a batch into the store that is in no journal.
     fn count_unfounded(&self, minute: u32) {
+        let (mut delta, summary) = (Delta::default(), summary(&batch(&[(minute, "/")])));
+        delta.add(&customer("a"), &summary, 0, Group(8), false, RULES.keys);
+        self.write_unfounded(delta);
+    }
+
+    /// Writes something into the store that is in no journal.
+    fn write_unfounded(&self, delta: Delta) {
         let recovery = self.recovery();
         let _lock = loop {
             if let Ok(lock) = recovery.lock_existing() {
@@ -118,10 +127,7 @@ impl Place {
         };
         let store = Store::open(&recovery.disk, &recovery.layout, 1 << 20, RULES.keys);
         let store = store.expect("opened");
-        let mut delta = Delta::default();
         let position = store.position().expect("read");
-        let summary = summary(&batch(&[(minute, "/")]));
-        delta.add(&customer("a"), &summary, 0, position.group, false, RULES.keys);
         let epoch = Epoch(position.epoch.0 + 1);
         let checkpoint = Checkpoint {
             position: Position { epoch, ..position },
@@ -135,7 +141,8 @@ impl Place {
     }
 }
 
-/// Each batch counts in a minute of its own and in one that all share.
+/// Each batch counts in a minute of its own and in one that all share; of every other an entry is
+/// put aside.
 fn send(engine: &Engine, keys: std::ops::Range<u32>) {
     for key in keys {
         assert!(matches!(send_one(engine, key), Outcome::Accepted(_)));
@@ -143,10 +150,21 @@ fn send(engine: &Engine, keys: std::ops::Range<u32>) {
 }
 
 fn send_one(engine: &Engine, key: u32) -> Outcome {
-    let body = batch(&[(key, "/"), (50, "/shared")]);
+    let mut body = batch(&[(key, "/"), (50, "/shared")]);
+    if key % 2 == 1 {
+        body.insert_str(body.len() - 1, r#",{"path":"/"}"#);
+    }
     let (submission, answer) = submission("a", &format!("k{key}"), &body);
     engine.submit(submission).expect("there is room");
     answer.blocking_recv().expect("answered")
+}
+
+/// The dead letters of a directory that nobody uses.
+fn letters(layout: &Layout) -> Vec<String> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let store = Arc::new(Store::open(&disk, layout, 1 << 20, RULES.keys).expect("opened"));
+    let letters = Store::freeze(&store).expect("read").letters(None, None, 99).expect("read");
+    letters.iter().map(|letter| letter.id.to_string()).collect()
 }
 
 fn archive_of(place: &Place) -> Vec<std::path::PathBuf> {
@@ -173,6 +191,7 @@ fn a_backup_of_a_running_engine_is_a_whole_data_directory() {
     assert_eq!(report.findings, []);
     assert_eq!((report.groups, report.equal), (Some((Group(1), Group(10))), 11));
     assert_eq!(report.keys, 10);
+    assert_eq!(letters(&copy.layout), ["a/2.0.2", "a/4.0.2", "a/6.0.2", "a/8.0.2", "a/10.0.2"]);
     let engine = place.start(&copy);
     for key in 0..10 {
         assert!(matches!(send_one(&engine, key), Outcome::Duplicate(_)), "k{key}");
@@ -297,6 +316,21 @@ fn an_archive_that_begins_later_still_proves_what_came_after() {
     assert!(matches!(again, Err(RebuildError::Incomplete { first: Group(6) })));
 }
 
+/// A2: so is what is put aside and was never sent.
+#[test]
+fn an_audit_finds_a_dead_letter_that_the_journal_does_not_explain() {
+    let place = Place::used(ArchiveRetention::Forever);
+    let mut dead = DeadLetters::of(Framing::Json, "logmill");
+    dead.push(DeadLetter { index: 5, reason: "odd".into(), original: (*b"{}").into() });
+    let batch = DeadBatch::of(&customer("a"), "k7", "r", dead).expect("one");
+    let mut delta = Delta::default();
+    let accepted = wall(100);
+    delta.put_aside(vec![PutAside { group: Group(8), accepted, place: 0, batch }]);
+    place.write_unfounded(delta);
+    let expected = Finding::Letter("a/8.0.5".parse().expect("a name"));
+    assert_eq!(place.audit().findings, [expected]);
+}
+
 /// A2: rebuilt from nothing but archive and journal, everything is as it was, keys included.
 #[test]
 fn a_rebuilt_directory_is_the_same() {
@@ -321,6 +355,8 @@ fn a_rebuilt_directory_is_the_same() {
     }
     drop((old, made));
     drop((original, rebuilt));
+    assert_eq!(letters(&new.layout), ["a/2.0.2", "a/4.0.2", "a/6.0.2", "a/8.0.2"]);
+    assert_eq!(letters(&new.layout), letters(&place.dir.layout));
     let engine = place.start(&new);
     for key in 0..8 {
         assert!(matches!(send_one(&engine, key), Outcome::Duplicate(_)), "k{key}");

@@ -116,7 +116,7 @@ impl Controller {
         };
         let submission = |reply| Submission {
             customer: letter.id.customer.clone(),
-            key: IdempotencyKey::replayed(&letter.key, letter.id.index),
+            key: IdempotencyKey::replayed(letter.id.group, letter.id.place, letter.id.index),
             digest: ContentDigest::of(format.id(), &letter.body),
             request_id: RequestId::from_header(&letter.request_id)
                 .unwrap_or_else(|| RequestId::from_random(0)),

@@ -281,7 +281,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Method and path of a request line, see the module's documentation for what is not HTTP.
-pub(super) fn request(raw: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+pub(crate) fn request(raw: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     const NOTHING: Cow<'static, str> = Cow::Borrowed("-");
     let raw = raw.trim_ascii();
     if raw.is_empty() {

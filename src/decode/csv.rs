@@ -32,7 +32,11 @@ pub(super) fn read(
             Ok(false) => return Ok(()),
             Err(error) => return Err(DecodeError::Syntax(format!("the body is not CSV: {error}"))),
         }
-        let original = between(body, start, reader.position().byte()).trim_ascii();
+        // A row of nothing but space is none, as an empty line is.
+        if row.len() == 1 && row[0].is_empty() {
+            continue;
+        }
+        let original = between(body, start, reader.position().byte());
         let cells: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
         let columns = match (&columns, &cells) {
             (Some(columns), _) => columns,
@@ -40,7 +44,13 @@ pub(super) fn read(
                 columns = Some(header_columns(original, mapping.columns_of(cells), records)?);
                 continue;
             }
-            (None, _) => columns.insert(mapping.usual_columns()),
+            (None, Err(_)) if header == CsvHeader::Present => {
+                return Err(DecodeError::Syntax("the header line is not UTF-8".into()));
+            }
+            (None, _) => {
+                records.has_no_header();
+                columns.insert(mapping.usual_columns())
+            }
         };
         records.read_by(original, |reader, each| match cells {
             Ok(cells) => reader.cells(columns, cells.into_iter(), each),
@@ -89,7 +99,10 @@ fn header_columns(
     columns.map_err(DecodeError::Syntax)
 }
 
+/// The bytes of a row without its ends of lines. Space before it stays: a quote behind it is none.
 fn between(body: &[u8], start: u64, end: u64) -> &[u8] {
     let at = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
-    body.get(at(start)..at(end)).unwrap_or_default()
+    let row = body.get(at(start)..at(end)).unwrap_or_default();
+    let lead = row.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    row[lead..].trim_ascii_end()
 }

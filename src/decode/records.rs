@@ -1,6 +1,6 @@
 //! The entries of a body one by one: each counts, or it is known what is wrong with it.
 
-use super::format::{Fields, Format, Framing, access_line};
+use super::format::{CsvHeader, Fields, Format, Framing, access_line};
 use super::mapping::Reader;
 use super::{DecodeError, EntryError, OnInvalid, csv, json, lines};
 use crate::dead_letters::{DeadLetter, DeadLetters};
@@ -62,7 +62,12 @@ impl<'r> Records<'r, '_> {
 
     /// The header line that stands before each entry that is put aside.
     pub(super) fn has_header(&mut self, header: &[u8]) {
-        self.dead.begins_with(header);
+        self.dead.begins_with(Framing::Csv(CsvHeader::Present), header);
+    }
+
+    /// There is none, so that no entry that is put aside is taken for one.
+    pub(super) fn has_no_header(&mut self) {
+        self.dead.begins_with(Framing::Csv(CsvHeader::Absent), &[]);
     }
 
     /// Takes an entry that is a JSON object, or is to be one.

@@ -142,7 +142,7 @@ fn bad_entries_are_put_aside_with_their_bytes() {
             Framing::Json,
             "logmill",
             format!("[{bad}, {good} ,[7]]"),
-            vec![bad.clone(), "[7]".into()],
+            vec![bad.clone(), "[[7]]".into()],
         ),
         (Framing::Lines, "logmill", format!("{bad}\n{good}\noops\n"), vec![bad, "oops".into()]),
         (
@@ -166,8 +166,13 @@ fn bad_entries_are_put_aside_with_their_bytes() {
         assert_eq!((taken.summary.entries, &taken.listed), (1, &listed), "{body}");
         let bodies: Vec<_> = taken.dead.iter().map(|letter| taken.dead.body(letter)).collect();
         assert_eq!(bodies, expected.iter().map(|it| it.as_bytes().to_vec()).collect::<Vec<_>>());
-        assert_eq!(taken.dead.kind(), Some((framing, name)));
+        let found = match framing {
+            Framing::Csv(_) => Framing::Csv(CsvHeader::Present),
+            other => other,
+        };
+        assert_eq!(taken.dead.kind(), Some((found, name)));
         for (letter, body) in taken.dead.iter().zip(&bodies) {
+            let format = Format { framing: found, ..format.clone() };
             let again = decoded(&format, body, OnInvalid::Reject);
             let Err(DecodeError::Entries { listed, .. }) = again else { panic!("{again:?}") };
             assert_eq!(*letter.reason, listed[0].to_string());
@@ -259,4 +264,45 @@ fn formats_are_told_apart() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 9);
+}
+
+/// A4: nothing is not a batch, whatever it is called, and takes no key.
+#[test]
+fn nothing_is_refused_in_every_framing() {
+    let csv = Framing::Csv(CsvHeader::AsItLooks);
+    for (framing, body) in [
+        (Framing::Lines, ""),
+        (Framing::Lines, "\n\n"),
+        (Framing::Lines, " \r\n"),
+        (Framing::Json, "[]"),
+        (csv, ""),
+        (csv, " \r\n"),
+        (csv, "receivedAt,path\n"),
+    ] {
+        for on_invalid in [OnInvalid::Reject, OnInvalid::Skip] {
+            let refused = decoded(&format("logmill", framing), body.as_bytes(), on_invalid);
+            assert!(matches!(refused, Err(DecodeError::Empty)), "{framing:?} {body:?} {refused:?}");
+        }
+    }
+}
+
+/// What is put aside of a CSV body is read again as what it was: not as a header, and not without
+/// the space that keeps a quote from being one.
+#[test]
+fn rows_that_are_put_aside_stay_what_they_were() {
+    let good = "2026-01-01T00:00:07Z,GET,/,x";
+    let body = format!("{good}\r\nreceivedAt,method,path\r\n \"2026-01-01T00:00:07Z\",GET,/,x\r\n");
+    let format = format("logmill", Framing::Csv(CsvHeader::AsItLooks));
+    let Decoded { dead, .. } =
+        decoded(&format, body.as_bytes(), OnInvalid::Skip).expect("one is good");
+    assert_eq!(dead.kind(), Some((Framing::Csv(CsvHeader::Absent), "logmill")));
+    let bodies: Vec<_> = dead.iter().map(|letter| dead.body(letter)).collect();
+    let expected: Vec<_> = body.split("\r\n").skip(1).take(2).map(|row| row.as_bytes()).collect();
+    assert_eq!(bodies, expected);
+    let refused = decoded(
+        &Format { framing: Framing::Csv(CsvHeader::Present), ..format },
+        b"\xff,path\n",
+        OnInvalid::Skip,
+    );
+    assert!(matches!(refused, Err(DecodeError::Syntax(_))), "{refused:?}");
 }

@@ -10,7 +10,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Taken;
-use crate::decode::{self, DecodeError, Format};
+use super::forms::moment;
+use crate::decode::{self, DecodeError, Format, TimeForm};
 use crate::insight::Summary;
 use crate::limits;
 use crate::user_agent::{self, AgentCache};
@@ -50,7 +51,7 @@ pub fn json_body(body: &[u8]) -> Taken {
 }
 
 /// The elements of an array, or objects that follow one another.
-fn array(body: &[u8]) -> Option<Vec<&RawValue>> {
+pub(super) fn array(body: &[u8]) -> Option<Vec<&RawValue>> {
     let text = std::str::from_utf8(body).ok()?;
     if text.trim_start().starts_with('{') {
         let objects = serde_json::Deserializer::from_str(text).into_iter();
@@ -141,11 +142,11 @@ fn plain(entry: &RawValue) -> Option<(Minute, String, String)> {
         return None;
     }
     let path = format!("{} {path}", method.to_ascii_uppercase());
-    Some((minute_by_jiff(&time)?, path, user_agent::family(agent).into_owned()))
+    Some((moment(TimeForm::Rfc3339, &time)?, path, user_agent::family(agent).into_owned()))
 }
 
 /// The members of an object in their order, repeated ones included.
-struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -178,7 +179,7 @@ pub fn rfc3339(text: &[u8]) -> Taken {
     found.is_ok()
 }
 
-fn minute_by_jiff(text: &str) -> Option<Minute> {
+pub(super) fn minute_by_jiff(text: &str) -> Option<Minute> {
     let rest = of_form(text, "0000-00-00T00:00:00")?;
     let (fraction, zone) = match rest.strip_prefix('.') {
         Some(fraction) => {
@@ -204,7 +205,7 @@ fn minute_by_jiff(text: &str) -> Option<Minute> {
 
 /// What follows a text that has the form: `0` stands for a digit, `+` for a sign, letters for
 /// themselves in either case.
-fn of_form<'t>(text: &'t str, form: &str) -> Option<&'t str> {
+pub(super) fn of_form<'t>(text: &'t str, form: &str) -> Option<&'t str> {
     let (head, rest) = text.split_at_checked(form.len())?;
     let fits = |(byte, form): (u8, u8)| match form {
         b'0' => byte.is_ascii_digit(),

@@ -6,14 +6,18 @@
 //! below it. Not part of the server: compiled for tests and fuzzers only.
 
 mod bodies;
+mod entries;
 mod files;
+mod forms;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
 pub use bodies::{json_body, rfc3339, summary};
+pub use entries::{body, dead_letters};
 pub(crate) use files::Files;
+pub use forms::time;
 pub use settings::config;
 
 pub use crate::claim::fuzz_page as claim_page;
@@ -31,6 +35,9 @@ pub type Target = fn(&[u8]) -> Taken;
 /// Every target by the name of its binary and its corpus in `fuzz/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("json_body", json_body),
+    ("body", body),
+    ("dead_letters", dead_letters),
+    ("time", time),
     ("combined_line", combined_line),
     ("rfc3339", rfc3339),
     ("headers", headers),

@@ -12,6 +12,18 @@ use crate::testing::SeededEntropy;
 
 /// Inputs made per target; a fuzzer makes as many in a few seconds.
 const MADE: u64 = 40_000;
+/// As many as the environment wants.
+fn made() -> u64 {
+    let wanted = std::env::var("LOGMILL_FUZZ_INPUTS").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(MADE)
+}
+
+/// The targets, or the one that the environment names.
+fn targets() -> impl Iterator<Item = &'static (&'static str, Target)> {
+    let wanted = std::env::var("LOGMILL_FUZZ_TARGET").ok();
+    TARGETS.iter().filter(move |(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name))
+}
+
 /// Numbers at which lengths and counts go wrong.
 const EDGES: [u64; 8] = [0, 1, 0x7f, 0x80, 0xffff, 1 << 31, 1 << 63, u64::MAX];
 
@@ -39,7 +51,7 @@ fn call(target: &str, run: Target, from: &str, input: &[u8]) -> Taken {
 
 #[test]
 fn every_input_of_the_corpora_is_borne() {
-    for (target, run) in TARGETS {
+    for (target, run) in targets() {
         let files = corpus(target);
         let taken = files.iter().filter(|(name, input)| call(target, *run, name, input)).count();
         assert!(taken > 0, "the corpus of {target} has something that is taken");
@@ -49,9 +61,9 @@ fn every_input_of_the_corpora_is_borne() {
 
 #[test]
 fn inputs_made_from_the_corpora_are_borne() {
-    for (target, run) in TARGETS {
+    for (target, run) in targets() {
         let files = corpus(target);
-        for seed in 0..MADE {
+        for seed in 0..made() {
             let input = made_from(&files, &SeededEntropy::seeded(seed));
             call(target, *run, &format!("the input of seed {seed}"), &input);
         }

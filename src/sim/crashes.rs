@@ -43,9 +43,10 @@ fn the_scripted_workload_does_everything() {
     let before = world.disk.changes();
     world.disk.log();
     world.live(&script()).expect("a disk that works");
-    assert!(world.disk.changes() - before <= 300, "{}", world.disk.changes() - before);
+    assert!(world.disk.changes() - before <= 400, "{}", world.disk.changes() - before);
     assert!(world.oracle.duplicates >= 3 && world.oracle.conflicts >= 2);
     assert!(world.oracle.acknowledged() > 30);
+    assert!(world.oracle.removals() == 4, "dead letters are counted and dropped");
 
     let log = world.disk.log();
     let count = |op: Op, part: &str| {
@@ -71,6 +72,8 @@ fn a_seed_gives_the_same_history_each_time() {
             let machine = world.boot().expect("recovery");
             let steps = renamed(random_script(&chance), round);
             world.run_on(&machine, &steps, &chance).expect("a disk that works");
+            // All have their answers before their keys are past retention.
+            world.run(&machine, &[Step::Query]).expect("a disk that works");
             world.clock.advance(Duration::from_secs(8 * 86_400));
             world.run(&machine, &[Step::Sweep]).expect("a disk that works");
         }

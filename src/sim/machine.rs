@@ -24,7 +24,7 @@ use crate::journal::{Journal, Prepared, Sealed, SegmentKeeper};
 use crate::query::{self, Busy, QueryError, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{BarrierPlaced, Outcome, Sequencer, Submission};
-use crate::store::Store;
+use crate::store::{Store, StoredLetter};
 use crate::testing::{SeededEntropy, customer, submission};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{HandedOver, Overlay, OverlayRequest, PartitionWorker, WorkerMessage};
@@ -218,6 +218,11 @@ impl Machine {
     /// The last checkpoint.
     pub(crate) fn epoch(&self) -> Epoch {
         self.parts.borrow().epoch
+    }
+
+    /// The dead letters of all customers that checkpoints have put into the store, in order.
+    pub(crate) fn letters(&self) -> Result<Vec<StoredLetter>, EngineError> {
+        Ok(Store::freeze(&self.store)?.letters(None, None, usize::MAX)?)
     }
 
     /// A customer's windows of all time, as `GET /analytics` has them.

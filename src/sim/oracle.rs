@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::machine::{Batch, Machine};
+use crate::dead_letters::DeadLetter;
 use crate::error::EngineError;
 use crate::sequencer::Outcome;
-use crate::testing::summary;
+use crate::store::StoredLetter;
+use crate::testing::decoded;
 use crate::window::{Minute, WindowSize};
 
 /// How long keys are held.
 pub(super) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+/// A dead letter: whose, of which key, and its place in the batch.
+type LetterName = (String, String, u32);
 
 /// Requests by minute.
 type Counted = BTreeMap<Minute, u64>;
@@ -20,6 +25,8 @@ type Counted = BTreeMap<Minute, u64>;
 pub(super) struct Oracle {
     /// By customer and key.
     sent: BTreeMap<(String, String), Sent>,
+    /// Dead letters that were to be removed, and whether it was said that they are.
+    removals: BTreeMap<LetterName, bool>,
     pub(super) duplicates: usize,
     pub(super) conflicts: usize,
 }
@@ -28,6 +35,8 @@ pub(super) struct Oracle {
 struct Sent {
     batch: Batch,
     expected: Counted,
+    /// What must be put aside of it, by place.
+    dead: BTreeMap<u32, DeadLetter>,
     /// When it went out first.
     at: Duration,
     acknowledged: bool,
@@ -54,6 +63,7 @@ impl Oracle {
         self.sent.entry(id(batch)).or_insert_with(|| Sent {
             batch: batch.clone(),
             expected: expected_of(batch),
+            dead: dead_of(batch),
             at,
             acknowledged: false,
             refused: false,
@@ -69,6 +79,7 @@ impl Oracle {
                 assert!(!sent.acknowledged, "A2: {batch:?} is acknowledged and new again");
                 assert!(same || sent.refused, "the first of a key is what the oracle remembers");
                 (sent.batch, sent.expected) = (batch.clone(), expected_of(batch));
+                sent.dead = dead_of(batch);
                 assert_eq!(receipt.windows as usize, sent.expected.len());
                 sent.acknowledged = true;
             }
@@ -85,6 +96,21 @@ impl Oracle {
             Outcome::NoSpace => sent.refused = true,
             Outcome::Unreadable => panic!("A2: no crash makes the claim of {batch:?} unreadable"),
         }
+    }
+
+    /// A dead letter is to be removed.
+    pub(super) fn removes(&mut self, letter: &StoredLetter) {
+        self.removals.entry(name_of(letter)).or_default();
+    }
+
+    /// It was said that it is.
+    pub(super) fn removed(&mut self, letter: &StoredLetter) {
+        self.removals.insert(name_of(letter), true);
+    }
+
+    /// How many were removed.
+    pub(super) fn removals(&self) -> usize {
+        self.removals.values().filter(|done| **done).count()
     }
 
     /// Everything that was sent and can still be told from new, to be sent again.
@@ -141,10 +167,50 @@ impl Oracle {
         assert!(counted.is_empty(), "A2: what nobody sent is counted: {counted:?}");
         Ok(())
     }
+
+    /// Judges what a machine has put aside, when all of it is in the store: each entry of each
+    /// acknowledged batch once, and none that was removed.
+    pub(super) fn judge_letters(&self, letters: &[StoredLetter]) {
+        let mut found: BTreeMap<LetterName, &StoredLetter> = BTreeMap::new();
+        for letter in letters {
+            let twice = found.insert(name_of(letter), letter);
+            assert_eq!(twice, None, "A2: {letter:?} was put aside twice");
+        }
+        for ((customer, key), sent) in &self.sent {
+            let mut seen = 0;
+            for (index, dead) in &sent.dead {
+                let name = (customer.clone(), key.clone(), *index);
+                let letter = found.remove(&name);
+                if let Some(letter) = letter {
+                    let (reason, body) = (&letter.reason, &letter.body);
+                    assert_eq!((reason, body), (&dead.reason, &dead.original), "{letter:?}");
+                }
+                match self.removals.get(&name) {
+                    Some(true) => assert_eq!(letter, None, "a removed letter is back"),
+                    Some(false) => {}
+                    None => seen += usize::from(letter.is_some()),
+                }
+                let is_gone = letter.is_none() && !self.removals.contains_key(&name);
+                assert!(!(is_gone && sent.acknowledged), "A1, A2: {name:?} is not put aside");
+            }
+            let of = sent.dead.keys().map(|index| (customer.clone(), key.clone(), *index));
+            let expected = of.filter(|name| !self.removals.contains_key(name)).count();
+            assert!(seen == 0 || seen == expected, "A2: {sent:?} is put aside in part");
+        }
+        assert!(found.is_empty(), "A2: what nobody sent is put aside: {found:?}");
+    }
+}
+
+fn name_of(letter: &StoredLetter) -> LetterName {
+    (letter.id.customer.to_string(), letter.key.to_string(), letter.id.index)
+}
+
+fn dead_of(batch: &Batch) -> BTreeMap<u32, DeadLetter> {
+    decoded(&batch.body).dead.iter().map(|letter| (letter.index, letter.clone())).collect()
 }
 
 fn expected_of(batch: &Batch) -> Counted {
-    let windows = summary(&batch.body).windows;
+    let windows = decoded(&batch.body).summary.windows;
     windows.iter().map(|window| (window.minute, window.requests.into())).collect()
 }
 

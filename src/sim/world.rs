@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::disk::{Cut, SimDisk};
 use super::machine::Machine;
 use super::oracle::{Moment, Oracle, RETENTION};
-use super::script::Step;
+use super::script::{Step, mended};
 use crate::audit::audit;
 use crate::claim::KeyRetention;
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::ids::{AcceptTime, Group};
 use crate::journal::{ArchiveRetention, Rules};
 use crate::recovery::Recovery;
 use crate::status::{Ceilings, Status};
-use crate::store::Retention;
+use crate::store::{Retention, StoredLetter};
 use crate::testing::{ManualClock, SeededEntropy};
 
 /// 2025-12-28T18:03:00Z
@@ -157,10 +157,40 @@ impl World {
             }
             Step::Checkpoint => machine.ask_for_checkpoint(),
             Step::Sweep => machine.sweep()?,
+            Step::Replay(most) => self.replay(machine, *most)?,
+            Step::Drop(most) => {
+                let mut letters = machine.letters()?;
+                letters.truncate(*most);
+                self.remove(machine, &letters)?;
+            }
             Step::Query => self.oracle.judge(machine, Moment::Busy)?,
             Step::Pass(time) => self.clock.advance(*time),
             Step::Clock(wall) => self.clock.set_wall(*wall),
         }
+        Ok(())
+    }
+
+    /// Counts dead letters, then removes them: what the control socket does.
+    fn replay(&mut self, machine: &Machine, most: usize) -> Result<(), EngineError> {
+        for letter in machine.letters()?.into_iter().take(most) {
+            let batch = mended(&letter);
+            self.oracle.sends(&batch, self.now());
+            machine.send(&batch);
+            machine.settle()?;
+            self.listen(machine);
+            // Else there was no room for it.
+            if self.oracle.knows(&[batch]) {
+                self.remove(machine, std::slice::from_ref(&letter))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, machine: &Machine, letters: &[StoredLetter]) -> Result<(), EngineError> {
+        letters.iter().for_each(|letter| self.oracle.removes(letter));
+        let ids: Vec<_> = letters.iter().map(|letter| letter.id.clone()).collect();
+        machine.store.remove_letters(&ids)?;
+        letters.iter().for_each(|letter| self.oracle.removed(letter));
         Ok(())
     }
 
@@ -178,7 +208,7 @@ impl World {
     }
 
     /// Recovers, judges, has everything sent again, judges again, and once more after a clean
-    /// stop: from then on everything counts exactly once.
+    /// stop: from then on everything counts exactly once, and nothing is put aside any more.
     pub(super) fn must_recover(&mut self, context: &str) {
         super::in_case(context, || {
             self.recovers().unwrap_or_else(|error| panic!("no recovery: {error}"));
@@ -196,6 +226,7 @@ impl World {
     fn recovers(&mut self) -> Result<(), EngineError> {
         let machine = self.boot()?;
         self.oracle.judge(&machine, Moment::Quiet)?;
+        self.oracle.judge_letters(&machine.letters()?);
         let again = self.oracle.remembered(self.now());
         for some in again.chunks(7) {
             self.run(&machine, &[Step::Group(some.to_vec())])?;
@@ -204,8 +235,13 @@ impl World {
         self.oracle.judge(&machine, Moment::Quiet)?;
         machine.checkpoint()?;
         self.oracle.judge(&machine, Moment::Quiet)?;
+        self.oracle.judge_letters(&machine.letters()?);
+        self.replay(&machine, usize::MAX)?;
+        machine.checkpoint()?;
         drop(machine);
         let machine = self.boot()?;
+        self.oracle.judge_letters(&machine.letters()?);
+        assert_eq!(machine.letters()?, [], "all were counted and removed");
         self.oracle.judge(&machine, Moment::Quiet)
     }
 }

@@ -101,7 +101,8 @@ impl std::str::FromStr for LetterId {
                 place: numbers.next()?.parse().ok()?,
                 index: numbers.next()?.parse().ok()?,
             };
-            numbers.next().is_none().then_some(id)
+            // One name for each: no sign, no zeros in front.
+            Some(id).filter(|id| id.to_string() == text)
         };
         parse().ok_or_else(|| format!("{text:?} names no dead letter: as in acme/17.0.5"))
     }
@@ -342,3 +343,6 @@ pub(super) fn check(txn: &ReadTransaction, mut fault: impl FnMut(Option<String>)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

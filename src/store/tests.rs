@@ -432,3 +432,28 @@ fn names_past_the_limit_count_as_other() {
         books.commit(DAY + 61, &[]);
     }
 }
+
+/// W2: what entries say of their answers adds up in hours and days, however it is cut and in
+/// whatever order it comes, beside minutes in which nobody says anything.
+#[test]
+fn responses_roll_up_as_requests_do() {
+    let entry = |minute: u32, more: &str| {
+        let time = Minute(minute);
+        format!(r#"{{"receivedAt":"{time}","method":"GET","path":"/","userAgent":"x"{more}}}"#)
+    };
+    let mut books = Books::keeping(hours(2), hours(48));
+    for (at, minutes) in
+        [(HOUR_AFTER, [0, 61, 7]), (HOUR_AFTER + 1, [61, 0, 119]), (HOUR_AFTER + 300, [0, 7, 8])]
+    {
+        let said = [r#","status":200,"bytes":5"#, "", r#","status":503"#];
+        let entries = minutes.iter().zip(said).map(|(minute, more)| entry(DAY + minute, more));
+        let body = entries.collect::<Vec<_>>().join("\n");
+        books.commit(at, &[("c", body.replace("}\n{", "}{"))]);
+        books.assert_sums("c");
+    }
+    books.commit(DAY + 2 * 1_440, &[]);
+    books.assert_sums("c");
+    let day = books.get("c", WindowSize::Day, DAY).expect("counted").totals;
+    assert_eq!(day.responses.statuses().collect::<Vec<_>>(), [(200, 3), (503, 3)]);
+    assert_eq!((day.requests, day.responses.bytes()), (9, Some(15)));
+}
