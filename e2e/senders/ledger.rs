@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::client::Client;
 
 /// The customer of every line.
-pub(super) const CUSTOMER: &str = "acme";
+pub(crate) const CUSTOMER: &str = "acme";
 /// Without a further line for so long, no more are expected.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After all have come: what is sent once more would come in this time.
@@ -19,17 +19,17 @@ const ECHO: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(200);
 
 /// What became of the lines.
-pub(super) struct Tally {
-    pub(super) lines: usize,
+pub(crate) struct Tally {
+    pub(crate) lines: usize,
     /// The numbers of those that were not counted.
-    pub(super) lost: Vec<usize>,
+    pub(crate) lost: Vec<usize>,
     /// Of those that were counted more than once, and how often.
-    pub(super) repeated: Vec<(usize, u64)>,
+    pub(crate) repeated: Vec<(usize, u64)>,
 }
 
 impl Tally {
     /// Fails unless every line was counted, and once.
-    pub(super) fn ensure_exact(&self) -> Result<()> {
+    pub(crate) fn ensure_exact(&self) -> Result<()> {
         ensure!(self.lost.is_empty() && self.repeated.is_empty(), "{self}");
         Ok(())
     }
@@ -51,12 +51,12 @@ impl fmt::Display for Tally {
 }
 
 /// The path of a line.
-pub(super) fn path(number: usize) -> String {
+pub(crate) fn path(number: usize) -> String {
     format!("/line/{number}")
 }
 
 /// Waits until all lines are counted, or no more of them come, and tells what became of each.
-pub(super) fn settle(
+pub(crate) fn settle(
     client: &Client,
     lines: usize,
     mut watch: impl FnMut() -> Result<()>,
@@ -82,7 +82,8 @@ fn total(client: &Client) -> Result<u64> {
     requests.sum()
 }
 
-fn tally(client: &Client, lines: usize) -> Result<Tally> {
+/// What became of each line by now.
+pub(crate) fn tally(client: &Client, lines: usize) -> Result<Tally> {
     let mut counted = vec![0_u64; lines];
     for window in ask(client, "/analytics")? {
         for (path, requests) in window["requestsByPath"].as_object().context("requestsByPath")? {

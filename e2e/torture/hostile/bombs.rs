@@ -62,6 +62,8 @@ fn bodies() -> Result<Vec<(&'static str, Body, &'static [u16])>> {
     Ok(vec![
         ("gzip bomb", of(gzip(&bomb)?, Encoding::Gzip), &[413]),
         ("zstd bomb", of(Encoding::Zstd.encode(&bomb)?, Encoding::Zstd), &[413]),
+        ("deflate bomb", of(Encoding::Deflate.encode(&bomb)?, Encoding::Deflate), &[413]),
+        ("br bomb", of(Encoding::Br.encode(&bomb)?, Encoding::Br), &[413]),
         ("gzip of nothing", of(repeated(&gzip(b"")?), Encoding::Gzip), &[400]),
         ("zstd of nothing", of(repeated(&Encoding::Zstd.encode(b"")?), Encoding::Zstd), &[400]),
         // A frame to be skipped, without content.
