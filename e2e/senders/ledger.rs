@@ -77,7 +77,7 @@ pub(crate) fn settle(
 }
 
 fn total(client: &Client) -> Result<u64> {
-    let windows = ask(client, "/analytics/series")?;
+    let windows = ask(client, "/analytics/series", "points")?;
     let requests = windows.iter().map(|window| window["requests"].as_u64().context("requests"));
     requests.sum()
 }
@@ -85,7 +85,7 @@ fn total(client: &Client) -> Result<u64> {
 /// What became of each line by now.
 pub(crate) fn tally(client: &Client, lines: usize) -> Result<Tally> {
     let mut counted = vec![0_u64; lines];
-    for window in ask(client, "/analytics")? {
+    for window in ask(client, "/analytics", "windows")? {
         for (path, requests) in window["requestsByPath"].as_object().context("requestsByPath")? {
             let number = path.strip_prefix("GET /line/").and_then(|rest| rest.parse().ok());
             let known: Option<&mut u64> = number.and_then(|number: usize| counted.get_mut(number));
@@ -102,7 +102,7 @@ pub(crate) fn tally(client: &Client, lines: usize) -> Result<Tally> {
 }
 
 /// The days around now, as one of the routes tells them.
-fn ask(client: &Client, route: &str) -> Result<Vec<Value>> {
+fn ask(client: &Client, route: &str, list: &str) -> Result<Vec<Value>> {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).start_of_day()?;
     let from = today.checked_sub(1.day())?.timestamp().to_string();
     let to = today.checked_add(2.days())?.timestamp().to_string();
@@ -111,8 +111,8 @@ fn ask(client: &Client, route: &str) -> Result<Vec<Value>> {
     ensure!(answer.status == 200, "{route}: {answer}");
     let mut page = answer.json()?;
     ensure!(page["next"].is_null(), "{route} has more than a page");
-    match page["windows"].take() {
+    match page[list].take() {
         Value::Array(windows) => Ok(windows),
-        other => bail!("windows is no list: {other}"),
+        other => bail!("{list} is no list: {other}"),
     }
 }

@@ -107,8 +107,9 @@ impl Daemon {
 
     fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only if the process is already gone.
-            child.kill().ok();
+            // With its workers, which would outlive it. Both fail only if all are already gone.
+            let group = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
             child.wait().ok();
         }
     }
