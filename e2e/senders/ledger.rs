@@ -55,6 +55,16 @@ pub(crate) fn path(number: usize) -> String {
     format!("/line/{number}")
 }
 
+/// Waits until a line is counted.
+pub(crate) fn await_first(client: &Client) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while total(client)? == 0 {
+        ensure!(Instant::now() < deadline, "no line is counted after {PATIENCE:?}");
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
 /// Waits until all lines are counted, or no more of them come, and tells what became of each.
 pub(crate) fn settle(
     client: &Client,

@@ -23,12 +23,12 @@ const LINES: usize = 8_000;
 const LINES_FULL: usize = 100_000;
 const LINES_PER_SECOND: u64 = 1_200;
 const LINES_PER_SECOND_FULL: u64 = 2_500;
-/// The most between two rotations, and the least.
-const LOG_LIFE: [Duration; 2] = [Duration::from_millis(700), Duration::from_millis(2_000)];
-/// The most between two kills, and the least.
-const LIFE: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1_500)];
+/// The least between two rotations, and the most.
+const LOG_LIFE: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1_200)];
+/// The least between two kills, and the most.
+const LIFE: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1_000)];
 /// The longest that what was killed is away.
-const ABSENCE: Duration = Duration::from_millis(2_000);
+const ABSENCE: Duration = Duration::from_millis(1_500);
 /// The longest that a writer goes on with a log that was renamed.
 const LINGER: Duration = Duration::from_millis(300);
 /// Between the halves of a piece that is cut in a line.
@@ -50,6 +50,7 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         import.command.arg("--state").arg(home.join("state.json"));
         import.start()?;
 
+        let client = Client::new(server.target().clone());
         let mut kills = [0, 0];
         let is_done = AtomicBool::new(false);
         let rotations = thread::scope(|scope| {
@@ -59,6 +60,8 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
                 is_done.store(true, Ordering::Relaxed);
                 written.map(|()| writer.rotations)
             });
+            // What is rotated before a follower has read a line of it, a later one takes for old.
+            ledger::await_first(&client)?;
             while !is_done.load(Ordering::Relaxed) {
                 thread::sleep(dice.time(LIFE[0], LIFE[1]));
                 // The import alone, the server alone, or both.
@@ -80,7 +83,6 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
             }
             writer.join().expect("writing returns its errors")
         })?;
-        let client = Client::new(server.target().clone());
         let tally = ledger::settle(&client, lines, || import.ensure_running())?;
         import.terminate().context("the import")?;
         let said = tally.ensure_exact();

@@ -123,47 +123,34 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
 
 /// What is not taken is refused with a list of what is.
 fn refusals(client: &Client) -> Result<()> {
-    let (entry, json) = ("{}", "application/json");
-    let taken_types = ["application/json", "application/x-ndjson", "text/csv", "text/plain"];
-    let cases: [(&str, &str, &str, u16, &str, &[&str]); 4] = [
-        ("", "application/xml", "", 415, "unsupported-content-type", &taken_types),
-        ("?format=combined", json, "", 415, "unsupported-content-type", &["text/plain"]),
-        (
-            "",
-            json,
-            "compress",
-            415,
-            "unsupported-content-encoding",
-            &["gzip", "zstd", "deflate", "br"],
-        ),
-        (
-            "?format=nignx",
-            json,
-            "",
-            400,
-            "invalid-query",
-            &[
-                "logmill", "combined", "common", "nginx", "caddy", "envoy", "apache", "simple",
-                "shop",
-            ],
-        ),
-    ];
-    for (query, content_type, encoding, status, problem, named) in cases {
-        let mut headers =
-            vec![("content-type", content_type), ("x-customer-id", "x"), ("idempotency-key", "x")];
-        if !encoding.is_empty() {
-            headers.push(("content-encoding", encoding));
-        }
-        let answer = client.post_body(query, &headers, entry.as_bytes())?;
-        ensure!(answer.status == status, "{query} {content_type} {encoding}: {answer}");
-        let body = answer.json()?;
-        ensure!(body["type"] == format!("/problems/{problem}"), "{answer}");
-        let detail = body["detail"].as_str().unwrap_or_default();
-        for name in named {
-            ensure!(detail.contains(name), "{name} is not named: {answer}");
-        }
-    }
-    Ok(())
+    let refused =
+        |query: &str, content_type: &str, encoding: &str, status, problem, named: &[_]| {
+            let headers = [
+                ("content-type", content_type),
+                ("content-encoding", encoding),
+                ("x-customer-id", "acme"),
+                ("idempotency-key", "refused"),
+            ];
+            let answer = client.post_body(query, &headers, b"{}")?;
+            ensure!(answer.status == status, "{query} {content_type} {encoding}: {answer}");
+            let body = answer.json()?;
+            ensure!(body["type"] == format!("/problems/{problem}"), "{answer}");
+            let detail = body["detail"].as_str().unwrap_or_default();
+            let unnamed: Vec<&&str> =
+                named.iter().filter(|name| !detail.contains(**name)).collect();
+            ensure!(unnamed.is_empty(), "{unnamed:?} are not named: {answer}");
+            Ok(())
+        };
+    let json = "application/json";
+    let types = [json, "application/x-ndjson", "application/jsonl", "text/csv", "text/plain"];
+    refused("", "application/xml", "identity", 415, "unsupported-content-type", &types)?;
+    let lines = ["text/plain"];
+    refused("?format=combined", json, "identity", 415, "unsupported-content-type", &lines)?;
+    let encodings = ["gzip", "zstd", "deflate", "br"];
+    refused("", json, "compress", 415, "unsupported-content-encoding", &encodings)?;
+    let mut formats = Form::ALL.map(Form::name).to_vec();
+    formats.push("common");
+    refused("?format=nignx", json, "identity", 400, "invalid-query", &formats)
 }
 
 struct Case {
@@ -209,10 +196,10 @@ impl Case {
         surround: Surround,
         turn: Option<usize>,
     ) -> Result<()> {
+        let way = Way { client, customer, form, surround };
         for (number, entries) in self.entries.chunks(BATCH_ENTRIES).enumerate() {
-            let body = form.body(entries, surround)?;
             let encoding = turn.and_then(|turn| ENCODINGS[(turn + number) % ENCODINGS.len()]);
-            post(client, customer, number, form, surround, &body, encoding, entries.len())
+            way.send(number, entries, encoding)
                 .with_context(|| format!("{customer}, batch {number}, {encoding:?}"))?;
         }
         Ok(())
@@ -220,13 +207,11 @@ impl Case {
 
     /// Sends each entry in a body of its own.
     fn post_singles(&self, client: &Client, customer: &str, form: Form) -> Result<()> {
+        let way = Way { client, customer, form, surround: Surround::Single };
         let share = self.entries.len().div_ceil(SENDERS);
         let send = |nth: usize, entries: &[Entry]| -> Result<()> {
             for (number, entry) in entries.iter().enumerate() {
-                let entry = std::slice::from_ref(entry);
-                let body = form.body(entry, Surround::Single)?;
-                let number = nth * share + number;
-                post(client, customer, number, form, Surround::Single, &body, None, 1)?;
+                way.send(nth * share + number, std::slice::from_ref(entry), None)?;
             }
             Ok(())
         };
@@ -310,29 +295,33 @@ impl Case {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a request has as many parts")]
-fn post(
-    client: &Client,
-    customer: &str,
-    number: usize,
+/// How entries are sent.
+struct Way<'w> {
+    client: &'w Client,
+    customer: &'w str,
     form: Form,
     surround: Surround,
-    body: &[u8],
-    encoding: Option<Encoding>,
-    entries: usize,
-) -> Result<()> {
-    let (query, key) = (format!("?format={}", form.name()), format!("batch-{number}"));
-    let mut headers = vec![
-        ("content-type", surround.content_type(number)),
-        ("x-customer-id", customer),
-        ("idempotency-key", key.as_str()),
-    ];
-    headers.extend(encoding.map(|encoding| ("content-encoding", encoding.name())));
-    let body = encoding.map_or_else(|| Ok(body.to_owned()), |encoding| encoding.encode(body))?;
-    let answer = client.post_body(&query, &headers, &body)?;
-    ensure!(answer.status == 202, "{answer}");
-    ensure!(answer.json()?["entries"] == entries, "{entries} were sent: {answer}");
-    Ok(())
+}
+
+impl Way<'_> {
+    /// Sends a batch, which must be taken as a whole.
+    fn send(&self, number: usize, entries: &[Entry], encoding: Option<Encoding>) -> Result<()> {
+        let mut body = self.form.body(entries, self.surround)?;
+        let (query, key) = (format!("?format={}", self.form.name()), format!("batch-{number}"));
+        let mut headers = vec![
+            ("content-type", self.surround.content_type(number)),
+            ("x-customer-id", self.customer),
+            ("idempotency-key", key.as_str()),
+        ];
+        if let Some(encoding) = encoding {
+            headers.push(("content-encoding", encoding.name()));
+            body = encoding.encode(&body)?;
+        }
+        let answer = self.client.post_body(&query, &headers, &body)?;
+        ensure!(answer.status == 202, "{answer}");
+        ensure!(answer.json()?["entries"] == entries.len(), "{} sent: {answer}", entries.len());
+        Ok(())
+    }
 }
 
 impl Entry {
