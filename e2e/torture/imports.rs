@@ -25,9 +25,10 @@ const LINES: usize = 30_500;
 const LINES_FULL: usize = 1_000_000;
 const IMPORTS: usize = 3;
 /// The longest that an import or the server runs before it is killed.
-const LIFE: Duration = Duration::from_millis(300);
-/// Of each part of the log.
+const LIFE: Duration = Duration::from_millis(250);
+/// Kills of the server, and of all imports, in each part of the log.
 const KILLS: usize = 2;
+const KILLS_FULL: usize = 10;
 /// For all imports to get through.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The import stopped early; the same command goes on.
@@ -35,13 +36,14 @@ const STOPPED_EARLY: i32 = 2;
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
     let lines = if setting.full { LINES_FULL } else { LINES };
+    let kills = if setting.full { KILLS_FULL } else { KILLS };
     let mut figures = Vec::new();
     for (what, is_shared) in [("state files of their own", false), ("one state file", true)] {
         let mut dice = Dice::new(setting.seed, u64::from(is_shared));
         let told = setting.on_server(CONFIG, |server| {
             server.listen_on(unused_port(&mut dice)?);
             server.restart(Signal::Term)?;
-            import(server, lines, is_shared, &mut dice)
+            import(server, [lines, kills], is_shared, &mut dice)
         });
         figures.push(format!("{what}: {}", told.context(what)?));
     }
@@ -49,13 +51,18 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
 }
 
 /// Imports a log in two parts, and then once more.
-fn import(server: &mut Server, lines: usize, is_shared: bool, dice: &mut Dice) -> Result<String> {
+fn import(
+    server: &mut Server,
+    [lines, kills]: [usize; 2],
+    is_shared: bool,
+    dice: &mut Dice,
+) -> Result<String> {
     let log = server.scratch().join("access.log");
     let client = Client::new(server.target().clone());
     let mut trouble = Trouble::default();
     for (first, last) in [(0, lines * 2 / 3), (lines * 2 / 3, lines)] {
         grow(&log, first, last)?;
-        for _ in 0..KILLS {
+        for _ in 0..kills {
             trouble.strike(server, is_shared, dice)?;
         }
         trouble.finish(server, is_shared)?;
@@ -85,18 +92,19 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Starts all imports, and kills one of them and the server.
+    /// Starts all imports, and kills the server, and then them.
     fn strike(&mut self, server: &mut Server, is_shared: bool, dice: &mut Dice) -> Result<()> {
-        let mut all = start_all(server, is_shared)?;
-        let victim = all.swap_remove(dice.index(all.len()));
-        thread::sleep(dice.time(Duration::ZERO, LIFE));
-        let said = victim.kill()?;
-        self.imports += usize::from(said.code.is_none());
-        self.judge(&said)?;
+        let all = start_all(server, is_shared)?;
         thread::sleep(dice.time(Duration::ZERO, LIFE));
         server.restart(Signal::Kill)?;
         self.servers += 1;
-        all.into_iter().try_for_each(|import| self.judge(&import.wait()?))
+        thread::sleep(dice.time(Duration::ZERO, LIFE));
+        for import in all {
+            let said = import.kill()?;
+            self.imports += usize::from(said.code.is_none());
+            self.judge(&said)?;
+        }
+        Ok(())
     }
 
     /// Runs the imports until each has come to the end.

@@ -78,7 +78,7 @@ fn derived_and_generated(setting: &Setting) -> Result<usize> {
             replays += 1;
         }
         ensure!(requests(&client)? == 2, "a derived key does not count once");
-        // Another content is another batch; so is the same under another format or framing.
+        // Another content is another batch.
         let other = post(&client, "?key=derive", json, &BODY.replace("10:0", "12:0"))?;
         ensure!(other.status == 202 && !other.replayed, "another content: {other}");
         ensure!(requests(&client)? == 4, "another content does not count");
