@@ -43,6 +43,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The answer says when to try again.
     pub(crate) retry_after: bool,
+    /// It is that of an earlier request.
+    pub(crate) replayed: bool,
     pub(crate) body: String,
 }
 
@@ -137,14 +139,32 @@ impl Client {
         }
         Answer::read(request.send(&batch.body)?)
     }
+
+    /// Sends a body once as these headers say, to `/logs` with a query such as `?key=derive`.
+    pub(crate) fn post_body(
+        &self,
+        query: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = self.agent.post(format!("{}/logs{query}", self.target.url()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        Answer::read(request.send(body)?)
+    }
 }
 
 impl Answer {
     fn read(mut response: http::Response<Body>) -> Result<Self, ureq::Error> {
         let status = response.status().as_u16();
         let retry_after = response.headers().contains_key("retry-after");
+        let replayed = response.headers().get("idempotency-replayed").is_some_and(|v| v == "true");
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string()?;
-        Ok(Self { status, retry_after, body })
+        Ok(Self { status, retry_after, replayed, body })
     }
 
     pub(crate) fn json(&self) -> Result<Value> {

@@ -158,6 +158,8 @@ pub(crate) struct Import {
     #[serde(default)]
     pub(crate) gzip: bool,
     pub(crate) customer: String,
+    /// What the lines are, if not lines of an access log.
+    pub(crate) format: Option<String>,
     /// The exit codes that are right.
     pub(crate) exit: Vec<i32>,
     /// What stderr must name, each as a word of its own: line numbers, say.

@@ -123,6 +123,11 @@ impl Server {
         self.launch.partitions = partitions;
     }
 
+    /// Is configured so, from the next start on.
+    pub(crate) fn use_config(&mut self, config: toml::Table) {
+        self.launch.config = config;
+    }
+
     /// Listens on this port, from the next start on: for clients that cannot be told another.
     pub(crate) fn listen_on(&mut self, port: u16) {
         self.port = port;

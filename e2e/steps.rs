@@ -198,6 +198,7 @@ impl Run<'_> {
             .args(["--customer", &import.customer, "--url", &self.server.target().url()])
             .arg("--state")
             .arg(self.server.scratch().join("import.state"))
+            .args(import.format.iter().flat_map(|format| ["--format", format]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&stderr_path)?)

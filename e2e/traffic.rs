@@ -58,6 +58,9 @@ pub(crate) enum Customers {
 pub(crate) enum Encoding {
     Gzip,
     Zstd,
+    /// With the frame of RFC 1950.
+    Deflate,
+    Br,
 }
 
 /// One body of `POST /logs` and what must be known of it to judge the answer.
@@ -159,6 +162,8 @@ impl Encoding {
         match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Deflate => "deflate",
+            Self::Br => "br",
         }
     }
 
@@ -171,6 +176,23 @@ impl Encoding {
                 Ok(encoder.finish()?)
             }
             Self::Zstd => Ok(zstd::encode_all(body, 3)?),
+            Self::Deflate => {
+                let level = flate2::Compression::default();
+                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+                encoder.write_all(body)?;
+                Ok(encoder.finish()?)
+            }
+            Self::Br => {
+                const BUFFER_BYTES: usize = 64 * 1024;
+                const QUALITY: u32 = 3;
+                const WINDOW_LOG: u32 = 22;
+                let mut bytes = Vec::new();
+                let mut encoder =
+                    brotli::CompressorWriter::new(&mut bytes, BUFFER_BYTES, QUALITY, WINDOW_LOG);
+                encoder.write_all(body)?;
+                drop(encoder);
+                Ok(bytes)
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::client::Client;
 
 /// The customer of every line.
-pub(super) const CUSTOMER: &str = "acme";
+pub(crate) const CUSTOMER: &str = "acme";
 /// Without a further line for so long, no more are expected.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After all have come: what is sent once more would come in this time.
@@ -19,17 +19,17 @@ const ECHO: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(200);
 
 /// What became of the lines.
-pub(super) struct Tally {
-    pub(super) lines: usize,
+pub(crate) struct Tally {
+    pub(crate) lines: usize,
     /// The numbers of those that were not counted.
-    pub(super) lost: Vec<usize>,
+    pub(crate) lost: Vec<usize>,
     /// Of those that were counted more than once, and how often.
-    pub(super) repeated: Vec<(usize, u64)>,
+    pub(crate) repeated: Vec<(usize, u64)>,
 }
 
 impl Tally {
     /// Fails unless every line was counted, and once.
-    pub(super) fn ensure_exact(&self) -> Result<()> {
+    pub(crate) fn ensure_exact(&self) -> Result<()> {
         ensure!(self.lost.is_empty() && self.repeated.is_empty(), "{self}");
         Ok(())
     }
@@ -51,12 +51,22 @@ impl fmt::Display for Tally {
 }
 
 /// The path of a line.
-pub(super) fn path(number: usize) -> String {
+pub(crate) fn path(number: usize) -> String {
     format!("/line/{number}")
 }
 
+/// Waits until a line is counted.
+pub(crate) fn await_first(client: &Client) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while total(client)? == 0 {
+        ensure!(Instant::now() < deadline, "no line is counted after {PATIENCE:?}");
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
 /// Waits until all lines are counted, or no more of them come, and tells what became of each.
-pub(super) fn settle(
+pub(crate) fn settle(
     client: &Client,
     lines: usize,
     mut watch: impl FnMut() -> Result<()>,
@@ -77,14 +87,15 @@ pub(super) fn settle(
 }
 
 fn total(client: &Client) -> Result<u64> {
-    let windows = ask(client, "/analytics/series")?;
+    let windows = ask(client, "/analytics/series", "points")?;
     let requests = windows.iter().map(|window| window["requests"].as_u64().context("requests"));
     requests.sum()
 }
 
-fn tally(client: &Client, lines: usize) -> Result<Tally> {
+/// What became of each line by now.
+pub(crate) fn tally(client: &Client, lines: usize) -> Result<Tally> {
     let mut counted = vec![0_u64; lines];
-    for window in ask(client, "/analytics")? {
+    for window in ask(client, "/analytics", "windows")? {
         for (path, requests) in window["requestsByPath"].as_object().context("requestsByPath")? {
             let number = path.strip_prefix("GET /line/").and_then(|rest| rest.parse().ok());
             let known: Option<&mut u64> = number.and_then(|number: usize| counted.get_mut(number));
@@ -101,7 +112,7 @@ fn tally(client: &Client, lines: usize) -> Result<Tally> {
 }
 
 /// The days around now, as one of the routes tells them.
-fn ask(client: &Client, route: &str) -> Result<Vec<Value>> {
+fn ask(client: &Client, route: &str, list: &str) -> Result<Vec<Value>> {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).start_of_day()?;
     let from = today.checked_sub(1.day())?.timestamp().to_string();
     let to = today.checked_add(2.days())?.timestamp().to_string();
@@ -110,8 +121,8 @@ fn ask(client: &Client, route: &str) -> Result<Vec<Value>> {
     ensure!(answer.status == 200, "{route}: {answer}");
     let mut page = answer.json()?;
     ensure!(page["next"].is_null(), "{route} has more than a page");
-    match page["windows"].take() {
+    match page[list].take() {
         Value::Array(windows) => Ok(windows),
-        other => bail!("windows is no list: {other}"),
+        other => bail!("{list} is no list: {other}"),
     }
 }

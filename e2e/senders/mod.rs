@@ -4,7 +4,7 @@
 //! line has a path of its own, so that the answer tells of every single one whether it was lost or
 //! counted twice. A sender that is not installed is skipped, and that is said.
 
-mod ledger;
+pub(crate) mod ledger;
 mod nginx;
 mod recipe;
 mod syslog_ng;
@@ -14,9 +14,11 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use crate::server::wait_for_exit;
 use crate::torture::dice::Dice;
 use crate::torture::{Case, Setting};
 
@@ -39,23 +41,25 @@ const DAEMON_DIRS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// Ports that no outgoing connection is given by itself: a sender that knocks at the port of a
 /// server that is down must not be handed that very port for its own end.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// What a SIGTERM may take.
+const TERM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The settings that every path of its own needs, and short lives.
-const CONFIG: &str = "
+pub(crate) const CONFIG: &str = "
 limits.paths_per_window = 1000000
 limits.free_bytes = '1MiB'
 log.level = 'info,logmill::http::observe=off'
 ";
 
 /// A program that runs beside the server, until it is killed or dropped.
-struct Daemon {
-    command: Command,
+pub(crate) struct Daemon {
+    pub(crate) command: Command,
     log: PathBuf,
     child: Option<Child>,
 }
 
 impl Daemon {
     /// What it says goes to a file of that name in `home`.
-    fn new(program: impl AsRef<OsStr>, home: &Path) -> Self {
+    pub(crate) fn new(program: impl AsRef<OsStr>, home: &Path) -> Self {
         let mut command = Command::new(&program);
         let name = Path::new(program.as_ref()).file_name().unwrap_or_default();
         let log = home.join(name).with_extension("log");
@@ -64,7 +68,7 @@ impl Daemon {
         Self { command, log, child: None }
     }
 
-    fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         self.command.stdout(log.try_clone()?).stderr(log);
         let program = self.command.get_program().to_string_lossy().into_owned();
@@ -73,13 +77,13 @@ impl Daemon {
     }
 
     /// Ends it as a crash does. It must still be running.
-    fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.ensure_running()?;
         self.end();
         Ok(())
     }
 
-    fn ensure_running(&mut self) -> Result<()> {
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
         let child = self.child.as_mut().context("nothing was started")?;
         if let Some(status) = child.try_wait()? {
             let said = std::fs::read(&self.log)?;
@@ -90,10 +94,22 @@ impl Daemon {
         Ok(())
     }
 
+    /// Ends it in good order, with exit code 0.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        self.ensure_running()?;
+        let mut child = self.child.take().context("nothing was started")?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = wait_for_exit(&mut child, TERM_TIMEOUT)?;
+        ensure!(status.success(), "after SIGTERM it ended with {status}");
+        Ok(())
+    }
+
     fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only if the process is already gone.
-            child.kill().ok();
+            // With its workers, which would outlive it. Both fail only if all are already gone.
+            let group = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
             child.wait().ok();
         }
     }
@@ -113,7 +129,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// A port of 127.0.0.1 that nobody listens on.
-fn unused_port(dice: &mut Dice) -> Result<u16> {
+pub(crate) fn unused_port(dice: &mut Dice) -> Result<u16> {
     let ports = u64::from(PORTS.end - PORTS.start);
     for _ in 0..100 {
         let port = PORTS.start + u16::try_from(dice.below(ports))?;

@@ -7,13 +7,18 @@
 mod backup;
 mod bodies;
 mod books;
+mod dead_letters;
 pub(crate) mod dice;
 mod disk_full;
 mod figures;
 mod fleet;
+mod follow;
+mod formats;
 mod ground;
 mod hostile;
+mod imports;
 mod isolation;
+mod keys;
 mod kill;
 mod loadgen;
 mod overload;
@@ -21,6 +26,7 @@ mod power_cut;
 mod races;
 mod recovery;
 mod term;
+mod tool;
 mod volume;
 mod wire;
 
@@ -95,6 +101,31 @@ pub(crate) const CASES: &[Case] = &[
         name: "loadgen",
         title: "`logmill loadgen --verify` finds a right server right, and one request too many",
         run: loadgen::run,
+    },
+    Case {
+        name: "formats",
+        title: "The same entries count the same in every format, encoding and way in",
+        run: formats::run,
+    },
+    Case {
+        name: "dead-letters",
+        title: "Invalid entries are put aside, and count once when their format is mended",
+        run: dead_letters::run,
+    },
+    Case {
+        name: "keys",
+        title: "A derived key counts a body once, a generated one each time, and tokens choose",
+        run: keys::run,
+    },
+    Case {
+        name: "imports",
+        title: "A log that is imported by several at once, and cut off, counts once",
+        run: imports::run,
+    },
+    Case {
+        name: "follow",
+        title: "A log that is followed counts once, however it is rotated and what is killed",
+        run: follow::run,
     },
     Case {
         name: "power-cut",

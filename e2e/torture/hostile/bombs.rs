@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::super::bodies::Body;
-use super::super::figures::MEMORY_MAX_MIB;
+use super::super::figures::{MEMORY_MAX_MIB, peak_memory_mib};
 use super::super::wire::{Wire, connect, head};
 use super::super::{Ending, Setting};
 use super::attack;
@@ -18,6 +18,8 @@ use crate::traffic::Encoding;
 
 /// What bombs grow to.
 const BOMB_BYTES: usize = 256 << 20;
+/// What a bomb may add to the memory of a server that idles.
+const BOMB_MEMORY_MIB: u64 = 64;
 /// What just fits `limits.body_bytes`.
 const FITTING_BYTES: usize = 2_000_000;
 /// Window that zstd takes unless told otherwise: 128 MiB.
@@ -33,14 +35,18 @@ fn torment(setting: &Setting, server: &mut Server) -> Result<Ending> {
     let times = if setting.full { 50 } else { 2 };
     let parallel = if setting.full { 1_500 } else { 64 };
     let mut figures = String::new();
-    let mut note = |what: &str, outcome: String, watched: super::Watched| -> Result<()> {
+    let mut note = |what: &str, outcome: String, watched: super::Watched| -> Result<u64> {
         figures.push_str(&format!("\n    {what}: {outcome}; {watched}"));
-        watched.check(MEMORY_MAX_MIB)
+        watched.check(MEMORY_MAX_MIB)?;
+        Ok(watched.peak_mib)
     };
+    let idle_mib = peak_memory_mib(server.pid()?)?;
     for (what, body, answers) in bodies()? {
         let (heard, watched) = attack(server, |target| send(target, &body, times))?;
         let bytes = body.bytes.len();
-        note(what, format!("{bytes} bytes, {times} times answered {heard:?}"), watched)?;
+        let peak_mib =
+            note(what, format!("{bytes} bytes, {times} times answered {heard:?}"), watched)?;
+        ensure!(peak_mib <= idle_mib + BOMB_MEMORY_MIB, "{what}: {peak_mib} MiB, not {idle_mib}");
         ensure!(heard.keys().all(|status| answers.contains(status)), "{what}: {heard:?}");
     }
     for (length, window_log) in
@@ -62,6 +68,8 @@ fn bodies() -> Result<Vec<(&'static str, Body, &'static [u16])>> {
     Ok(vec![
         ("gzip bomb", of(gzip(&bomb)?, Encoding::Gzip), &[413]),
         ("zstd bomb", of(Encoding::Zstd.encode(&bomb)?, Encoding::Zstd), &[413]),
+        ("deflate bomb", of(Encoding::Deflate.encode(&bomb)?, Encoding::Deflate), &[413]),
+        ("br bomb", of(Encoding::Br.encode(&bomb)?, Encoding::Br), &[413]),
         ("gzip of nothing", of(repeated(&gzip(b"")?), Encoding::Gzip), &[400]),
         ("zstd of nothing", of(repeated(&Encoding::Zstd.encode(b"")?), Encoding::Zstd), &[400]),
         // A frame to be skipped, without content.
