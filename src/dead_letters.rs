@@ -189,10 +189,10 @@ impl DeadLetters {
         let mut letters = Vec::with_capacity(count);
         let mut next = 0_u64;
         for _ in 0..count {
-            let index = next.checked_add(take_varint(&mut rest)?)?;
-            next = index + 1;
+            let index = u32::try_from(next.checked_add(take_varint(&mut rest)?)?).ok()?;
+            next = u64::from(index) + 1;
             letters.push(DeadLetter {
-                index: u32::try_from(index).ok()?,
+                index,
                 reason: take_text(&mut rest)?.into(),
                 original: take_bytes(&mut rest)?.into(),
             });

@@ -91,11 +91,11 @@ impl Responses {
         let mut statuses = Vec::with_capacity(count);
         let (mut next, mut all) = (0_u64, 0_u64);
         for _ in 0..count {
-            let status = next.checked_add(take_varint(bytes)?)?;
-            next = status + 1;
+            let status = u16::try_from(next.checked_add(take_varint(bytes)?)?).ok()?;
+            next = u64::from(status) + 1;
             let requests = take_varint(bytes)?;
             all = all.checked_add(requests)?;
-            statuses.push((u16::try_from(status).ok()?, Some(requests).filter(|n| *n > 0)?));
+            statuses.push((status, Some(requests).filter(|n| *n > 0)?));
         }
         let responses = Self { statuses, bytes: sum };
         (!responses.is_empty()).then_some(responses)

@@ -297,7 +297,7 @@ fn rows_that_are_put_aside_stay_what_they_were() {
         decoded(&format, body.as_bytes(), OnInvalid::Skip).expect("one is good");
     assert_eq!(dead.kind(), Some((Framing::Csv(CsvHeader::Absent), "logmill")));
     let bodies: Vec<_> = dead.iter().map(|letter| dead.body(letter)).collect();
-    let expected: Vec<_> = body.split("\r\n").skip(1).take(2).map(|row| row.as_bytes()).collect();
+    let expected: Vec<_> = body.split("\r\n").skip(1).take(2).map(str::as_bytes).collect();
     assert_eq!(bodies, expected);
     let refused = decoded(
         &Format { framing: Framing::Csv(CsvHeader::Present), ..format },

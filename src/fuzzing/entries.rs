@@ -216,7 +216,8 @@ fn read(form: Option<&Form>, framing: Framing, body: &[u8]) -> Option<Vec<Option
     let entry = |row: &Vec<Vec<u8>>| {
         let cells = text(row)?;
         let at = |pointer: &str| {
-            let found = columns.iter().zip(&cells).filter(|(it, _)| **it == Some(pointer)).last();
+            let found =
+                columns.iter().zip(&cells).filter(|(it, _)| **it == Some(pointer)).next_back();
             Some(found.map(|(_, cell)| Value::Text(cell.clone())))
         };
         entry_of(form, &at)

@@ -128,9 +128,9 @@ fn take_length(bytes: &mut &[u8]) -> Option<usize> {
 
 /// A number that is told by its distance from the least that it can be.
 fn step(distance: u64, next: &mut u64) -> Option<u32> {
-    let number = next.checked_add(distance)?;
-    *next = number + 1;
-    u32::try_from(number).ok()
+    let number = u32::try_from(next.checked_add(distance)?).ok()?;
+    *next = u64::from(number) + 1;
+    Some(number)
 }
 
 #[cfg(test)]
