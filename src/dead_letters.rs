@@ -68,6 +68,14 @@ pub struct PutAside {
     pub batch: Arc<DeadBatch>,
 }
 
+impl PutAside {
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.batch.letters.bytes()
+    }
+}
+
 impl DeadBatch {
     /// The dead letters of a batch, if it has any.
     #[must_use]

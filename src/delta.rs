@@ -1,6 +1,6 @@
 //! What a partition has counted since the last checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashMap;
 
@@ -20,8 +20,16 @@ pub struct Delta {
     /// Distinct (window, name) pairs and windows, to estimate memory.
     pairs: usize,
     windows: usize,
-    dead: Vec<PutAside>,
+    letters: HashMap<CustomerId, Letters>,
     dead_bytes: usize,
+    crowded_out: u64,
+}
+
+/// A customer's dead letters, the oldest first.
+#[derive(Debug, Default)]
+struct Letters {
+    batches: VecDeque<PutAside>,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -85,23 +93,40 @@ impl Delta {
             + self.dead_bytes
     }
 
-    /// Takes dead letters along.
-    pub fn put_aside(&mut self, dead: Vec<PutAside>) {
-        let bytes = |dead: &PutAside| size_of::<PutAside>() + dead.batch.letters.bytes();
-        self.dead_bytes += dead.iter().map(bytes).sum::<usize>();
-        self.dead.extend(dead);
+    /// Takes dead letters along. Of a customer that brings more than `max` bytes the oldest go at
+    /// once: the store would not keep them, and one customer's must not fill the memory of all.
+    pub fn put_aside(&mut self, dead: Vec<PutAside>, max: u64) {
+        for dead in dead {
+            let bytes = dead.bytes();
+            let held = self.letters.entry_ref(&dead.batch.customer).or_default();
+            held.bytes += bytes;
+            self.dead_bytes += bytes;
+            held.batches.push_back(dead);
+            while held.bytes as u64 > max
+                && let Some(oldest) = held.batches.pop_front()
+            {
+                held.bytes -= oldest.bytes();
+                self.dead_bytes -= oldest.bytes();
+                self.crowded_out += oldest.batch.letters.len() as u64;
+            }
+        }
     }
 
     /// The dead letters taken along.
+    pub fn dead(&self) -> impl Iterator<Item = &PutAside> {
+        self.letters.values().flat_map(|held| &held.batches)
+    }
+
+    /// How many dead letters went because there were too many.
     #[must_use]
-    pub fn dead(&self) -> &[PutAside] {
-        &self.dead
+    pub fn crowded_out(&self) -> u64 {
+        self.crowded_out
     }
 
     /// Whether nothing was counted or put aside.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.customers.is_empty() && self.dead.is_empty()
+        self.customers.is_empty() && self.letters.is_empty()
     }
 
     /// One customer's minutes within a span, in order of time.

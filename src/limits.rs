@@ -27,9 +27,9 @@ pub const ENTRY_BYTES_MAX: u64 = 1 << 50;
 /// Invalid entries listed in one answer; the rest are counted only.
 pub const ENTRY_ERRORS_LISTED_MAX: usize = 20;
 /// Invalid entries of one batch that are put aside; a batch with more is refused.
-pub const BATCH_DEAD_LETTERS_MAX: usize = 1_000;
+pub const BATCH_DEAD_LETTERS_MAX: usize = 10_000;
 /// Characters that are kept of what is wrong with an entry that is put aside; the rest is cut.
-pub const REASON_CHARS_MAX: usize = 300;
+pub const REASON_CHARS_MAX: usize = 200;
 /// Longest header line of a CSV body, in bytes; a longer one answers 400.
 pub const CSV_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// Places in which a format may look for its fields.
@@ -218,9 +218,13 @@ pub const LOADGEN_ANSWER_BYTES_MAX: u64 = 128 * MIB;
 /// Dead letters that are read, or removed, at once for an operator.
 pub const LETTERS_PER_READ: usize = 256;
 /// Longest request on the control socket; a longer one is refused.
-pub const CONTROL_LINE_BYTES_MAX: u64 = 16 * KIB;
+pub const CONTROL_LINE_BYTES_MAX: u64 = MIB;
 /// How long a request on the control socket may take to arrive.
 pub const CONTROL_LINE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a client of the control socket may take to read a line of the answer; then it is left.
+pub const CONTROL_WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Clients of the control socket that are answered at once; further ones wait.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
 /// Rows copied between two reports of progress.
 pub const COPY_ROWS_PER_REPORT: u64 = 1_000;
 /// Findings that an audit lists; the rest are counted.

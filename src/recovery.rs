@@ -146,8 +146,10 @@ impl Recovery {
             store: Arc::clone(&store),
             retention: self.retention,
         };
+        let letters_max = self.retention.letters.customer_bytes;
         let workers = (0..self.partitions)
-            .map(|partition| PartitionWorker::new(PartitionId(partition), position.epoch))
+            .map(PartitionId)
+            .map(|partition| PartitionWorker::new(partition, position.epoch, letters_max))
             .collect();
         let mut replay = Replay {
             recovery: self,

@@ -117,9 +117,8 @@ async fn control(starting: JoinHandle<()>, app: &App, recovery: &Recovery) {
     }
     if let Some(engine) = app.engine.get() {
         let (disk, layout) = (Arc::clone(&recovery.disk), recovery.layout.clone());
-        let decoding =
-            Arc::new(Decoding { formats: app.formats.clone(), paths: Arc::clone(&app.paths) });
-        let controller = Controller { engine: Arc::clone(engine), disk, layout, decoding };
+        let decoding = Decoding { formats: app.formats.clone(), paths: Arc::clone(&app.paths) };
+        let controller = Controller::new(Arc::clone(engine), disk, layout, decoding);
         if let Err(error) = controller.serve().await {
             tracing::warn!(%error, source = %error.source, "no control socket: no backup while running");
         }

@@ -104,6 +104,8 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct PartitionWorker {
     partition: PartitionId,
+    /// Bytes of dead letters that a customer may hold.
+    letters_max: u64,
     /// The epoch that `current` will be committed in.
     epoch: Epoch,
     current: Delta,
@@ -112,10 +114,12 @@ pub struct PartitionWorker {
 }
 
 impl PartitionWorker {
-    /// An empty partition; what it counts goes into the checkpoint after `epoch`.
+    /// An empty partition; what it counts goes into the checkpoint after `epoch`. Of a customer's
+    /// dead letters the oldest go, once there are more than `letters_max` bytes.
     #[must_use]
-    pub fn new(partition: PartitionId, epoch: Epoch) -> Self {
-        Self { partition, epoch: epoch.next(), current: Delta::default(), frozen: None }
+    pub fn new(partition: PartitionId, epoch: Epoch, letters_max: u64) -> Self {
+        let (epoch, current) = (epoch.next(), Delta::default());
+        Self { partition, letters_max, epoch, current, frozen: None }
     }
 
     /// Does what the message says.
@@ -146,7 +150,7 @@ impl PartitionWorker {
 
     fn apply(&mut self, apply: Apply) -> Applied {
         let mut applied = Applied::default();
-        self.current.put_aside(apply.dead);
+        self.current.put_aside(apply.dead, self.letters_max);
         for (batch, window) in &apply.items {
             let partial = &batch.summary.windows[*window];
             let end = Span::of(WindowSize::Minute, partial.minute).to;

@@ -325,7 +325,7 @@ fn an_audit_finds_a_dead_letter_that_the_journal_does_not_explain() {
     let batch = DeadBatch::of(&customer("a"), "k7", "r", dead).expect("one");
     let mut delta = Delta::default();
     let accepted = wall(100);
-    delta.put_aside(vec![PutAside { group: Group(8), accepted, place: 0, batch }]);
+    delta.put_aside(vec![PutAside { group: Group(8), accepted, place: 0, batch }], u64::MAX);
     place.write_unfounded(delta);
     let expected = Finding::Letter("a/8.0.5".parse().expect("a name"));
     assert_eq!(place.audit().findings, [expected]);

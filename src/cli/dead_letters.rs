@@ -1,17 +1,19 @@
 //! `logmill dead-letters`: asks the running server for the entries it has put aside.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use super::{DeadLettersCommand, Exit, LetterSelection, progress};
 use crate::config::Effective;
-use crate::control::{self, Letter, Reply, Request, Which};
+use crate::control::{self, AskError, Fate, Letter, Reply, Request, Which};
 use crate::disk::Layout;
 
 /// Does what the command says. Exit code 1 if a letter that was to be replayed is still invalid.
 pub fn run(command: &DeadLettersCommand, effective: &Effective, out: &mut impl Write) -> Exit {
     match ask(command, effective, out) {
         Ok(exit) => exit,
-        Err(error) => progress::fail(&error),
+        // Whoever reads has seen enough.
+        Err(AskError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => progress::fail(&error.into()),
     }
 }
 
@@ -19,7 +21,7 @@ fn ask(
     command: &DeadLettersCommand,
     effective: &Effective,
     out: &mut impl Write,
-) -> anyhow::Result<Exit> {
+) -> Result<Exit, AskError> {
     let (request, is_json) = match command {
         DeadLettersCommand::List { customer, json, .. } => {
             let customer = customer.as_ref().map(ToString::to_string);
@@ -34,11 +36,12 @@ fn ask(
         DeadLettersCommand::Drop { selection, json } => (Request::Drop(which(selection)), *json),
     };
     let layout = Layout::new(&effective.config.server.data_dir);
-    let (mut told, mut invalid) = (0_u64, 0_u64);
+    let (mut told, mut before, mut left) = (0_u64, 0_u64, 0_u64);
     control::ask(&layout, &request, |reply| {
         let Reply::Letter(letter) = reply else { return Ok(()) };
         told += 1;
-        invalid += u64::from(letter.result.as_ref().is_some_and(|r| r.starts_with("still")));
+        before += u64::from(letter.result == Some(Fate::CountedBefore));
+        left += u64::from(matches!(letter.result, Some(Fate::Left(_))));
         match command {
             _ if is_json => writeln!(out, "{}", serde_json::to_string(&letter)?),
             DeadLettersCommand::Show { .. } => show(&letter, out),
@@ -48,14 +51,15 @@ fn ask(
     if !is_json && !matches!(command, DeadLettersCommand::Show { .. }) {
         let done = match command {
             DeadLettersCommand::Replay { .. } => {
-                format!("{} counted, {invalid} still invalid", told - invalid)
+                let now = told - before - left;
+                format!("{now} counted, {before} counted before, {left} left")
             }
             DeadLettersCommand::Drop { .. } => format!("{told} dropped"),
             _ => format!("{told} dead letters"),
         };
         writeln!(io::stderr(), "{done}").ok();
     }
-    Ok(if invalid > 0 { Exit::Findings } else { Exit::Ok })
+    Ok(if left > 0 { Exit::Findings } else { Exit::Ok })
 }
 
 fn which(selection: &LetterSelection) -> Which {
@@ -64,7 +68,8 @@ fn which(selection: &LetterSelection) -> Which {
 }
 
 fn line(letter: &Letter, out: &mut impl Write) -> io::Result<()> {
-    let what = letter.result.as_ref().unwrap_or(&letter.reason);
+    let fate = letter.result.as_ref().map(ToString::to_string);
+    let what = fate.as_ref().unwrap_or(&letter.reason);
     writeln!(out, "{}\t{}\t{}\t{what}", letter.id, letter.accepted_at, letter.format)
 }
 
@@ -80,5 +85,12 @@ fn show(letter: &Letter, out: &mut impl Write) -> io::Result<()> {
     ] {
         writeln!(out, "{name:<10}{value}")?;
     }
-    writeln!(out, "\n{}", letter.body)
+    // What clients sent must not steer the terminal of whoever looks at it.
+    let is_terminal = io::stdout().is_terminal();
+    let body = letter.body.chars().flat_map(|c| match c {
+        '\n' | '\t' => vec![c],
+        c if is_terminal && c.is_control() => c.escape_default().collect(),
+        c => vec![c],
+    });
+    writeln!(out, "\n{}", body.collect::<String>())
 }

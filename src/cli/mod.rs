@@ -50,7 +50,7 @@ Importing the same file again, grown or rotated, counts its new lines only. Line
 than combined are JSON objects, or rows of CSV with or without a header line. --follow sends new
 lines within about a second, waits for a server that is away, and finds rotated logs again after
 a restart. Files of a pattern are imported in the order in which they were last written.
-Exit code 1: a line was not an access log line; each is reported with its number.
+Exit code 1: a line was no entry; the first 20 are reported with their numbers.
 Exit code 2: the import stopped early; the same command goes on where it stopped.";
 
 const BACKUP_EXAMPLES: &str = "\

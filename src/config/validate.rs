@@ -49,6 +49,8 @@ impl Config {
         let room = Size::mib(1)..=Size::gib(64);
         rules.within("dead_letters.customer_bytes", dead.customer_bytes, room.clone());
         rules.within("dead_letters.bytes", dead.bytes, room);
+        let rule = format!("must be at least dead_letters.customer_bytes, {}", dead.customer_bytes);
+        rules.holds(dead.bytes >= dead.customer_bytes, "dead_letters.bytes", dead.bytes, rule);
         let templates = &self.paths.templates;
         let (most, longest) = (limits::PATH_TEMPLATES_MAX, limits::PATH_TEMPLATE_BYTES_MAX);
         let is_long = |template: &&String| template.len() > longest;

@@ -24,6 +24,12 @@ pub enum AskError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// What it tells cannot be handed on.
+    #[error("cannot write output")]
+    Output {
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The server says no.
     #[error("the server refused: {reason}")]
     Refused {
@@ -63,7 +69,7 @@ pub fn ask(
         match serde_json::from_str(&line).map_err(|error| broken(error.into()))? {
             Reply::Done { .. } => return Ok(()),
             Reply::Failed { error } => return Err(AskError::Refused { reason: error }),
-            reply => told(reply).map_err(broken)?,
+            reply => told(reply).map_err(|source| AskError::Output { source })?,
         }
     }
     Err(broken(io::ErrorKind::UnexpectedEof.into()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Controller, Letter, Reply, Which};
+use super::{Controller, Fate, Letter, Reply, Which};
 use crate::decode::{self, Format, Formats, OnInvalid, Rules};
 use crate::engine::{Engine, Stopped};
 use crate::ids::{ContentDigest, CustomerId, IdempotencyKey, RequestId};
@@ -59,7 +59,7 @@ impl Controller {
         let mut dropped = Removal::new(&self.engine, LetterEnd::Dropped);
         Wanted::new(which)?.each(&frozen, |letter| {
             dropped.push(letter.id.clone())?;
-            tell(Reply::Letter(Box::new(Letter::of(letter, Some("dropped".into())))));
+            tell(Reply::Letter(Box::new(Letter::of(letter, Some(Fate::Dropped)))));
             Ok(true)
         })?;
         dropped.finish()
@@ -80,14 +80,11 @@ impl Controller {
         let mut agents = AgentCache::new();
         let mut counted = Removal::new(&self.engine, LetterEnd::Replayed);
         Wanted::new(which)?.each(&frozen, |letter| {
-            let result = match self.count(letter, format, &mut agents)? {
-                Ok(result) => {
-                    counted.push(letter.id.clone())?;
-                    result.to_owned()
-                }
-                Err(reason) => format!("still invalid: {reason}"),
-            };
-            tell(Reply::Letter(Box::new(Letter::of(letter, Some(result)))));
+            let fate = self.count(letter, format, &mut agents)?;
+            if !matches!(fate, Fate::Left(_)) {
+                counted.push(letter.id.clone())?;
+            }
+            tell(Reply::Letter(Box::new(Letter::of(letter, Some(fate)))));
             Ok(true)
         })?;
         counted.finish()
@@ -99,20 +96,25 @@ impl Controller {
         letter: &StoredLetter,
         format: Option<&str>,
         agents: &mut AgentCache,
-    ) -> Result<Result<&'static str, String>, LettersError> {
+    ) -> Result<Fate, LettersError> {
+        let invalid = |reason: String| Ok(Fate::Left(format!("still invalid: {reason}")));
         let name = format.unwrap_or(&letter.format);
         let Some(fields) = self.decoding.formats.get(name) else {
-            return Ok(Err(format!("there is no format {name} any more")));
+            return Ok(Fate::Left(format!("there is no format {name} any more")));
         };
         let format = Format { framing: letter.framing, fields: fields.clone() };
         let rules = Rules { on_invalid: OnInvalid::Reject, paths: &self.decoding.paths };
         let decoded = match decode::decode(&format, &letter.body, rules, agents) {
+            // By another format it might be more.
+            Ok(decoded) if decoded.summary.entries != 1 => {
+                return invalid(format!("it is {} entries", decoded.summary.entries));
+            }
             Ok(decoded) => decoded,
             Err(decode::DecodeError::Entries { listed, .. }) => {
                 let why = listed.first().map(ToString::to_string);
-                return Ok(Err(why.unwrap_or_default()));
+                return invalid(why.unwrap_or_default());
             }
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return invalid(error.to_string()),
         };
         let submission = |reply| Submission {
             customer: letter.id.customer.clone(),
@@ -131,11 +133,14 @@ impl Controller {
             let (reply, outcome) = oneshot::channel();
             if self.engine.submit(submission(reply)).is_ok() {
                 return match outcome.blocking_recv().map_err(|_| LettersError::Stopped)? {
-                    Outcome::Accepted(_) => Ok(Ok("counted")),
+                    Outcome::Accepted(receipt) => {
+                        metrics::accepted(receipt.entries, letter.body.len());
+                        Ok(Fate::Counted)
+                    }
                     // Of other content is what was counted by another format.
-                    Outcome::Duplicate(_) | Outcome::Conflict => Ok(Ok("was counted before")),
-                    Outcome::Unreadable => Ok(Err("its key cannot be read".into())),
-                    Outcome::NoSpace => Ok(Err("the disk is full".into())),
+                    Outcome::Duplicate(_) | Outcome::Conflict => Ok(Fate::CountedBefore),
+                    Outcome::Unreadable => Ok(Fate::Left("its key cannot be read".into())),
+                    Outcome::NoSpace => Ok(Fate::Left("the disk is full".into())),
                 };
             }
             // The inbox is full, and it is emptied all the time.

@@ -10,17 +10,19 @@ mod letters;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 pub use ask::{AskError, ask};
 pub use letters::Decoding;
 
 use crate::backup::{Backup, BackupError};
+use crate::decode::{Fields, Framing};
 use crate::disk::{Disk, DiskError, DiskResult, Layout};
 use crate::engine::Engine;
 use crate::limits;
@@ -110,11 +112,36 @@ pub struct Letter {
     pub body_hex: Option<String>,
     /// What became of it, if something was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<String>,
+    pub result: Option<Fate>,
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It counts, and is removed.
+    Counted,
+    /// It counted before, and is removed.
+    CountedBefore,
+    /// It is removed.
+    Dropped,
+    /// It is still there, for this reason.
+    Left(String),
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Counted => f.write_str("counted"),
+            Self::CountedBefore => f.write_str("was counted before"),
+            Self::Dropped => f.write_str("dropped"),
+            Self::Left(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Letter {
-    fn of(letter: &StoredLetter, result: Option<String>) -> Self {
+    fn of(letter: &StoredLetter, result: Option<Fate>) -> Self {
         let accepted = i64::try_from(letter.accepted.0).unwrap_or(i64::MAX);
         let accepted = jiff::Timestamp::from_millisecond(accepted).unwrap_or_default();
         let hex = || letter.body.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -124,13 +151,20 @@ impl Letter {
             accepted_at: accepted.to_string(),
             batch_id: letter.key.to_string(),
             request_id: letter.request_id.to_string(),
-            content_type: letter.framing.media_type().to_owned(),
+            content_type: media_type(letter).to_owned(),
             format: letter.format.to_string(),
             reason: letter.reason.to_string(),
             body: String::from_utf8_lossy(&letter.body).into_owned(),
             body_hex: std::str::from_utf8(&letter.body).err().map(|_| hex()),
             result,
         }
+    }
+}
+
+fn media_type(letter: &StoredLetter) -> &'static str {
+    match (letter.framing, &*letter.format) {
+        (Framing::Lines, Fields::ACCESS_LINE) => "text/plain",
+        (framing, _) => framing.media_type(),
     }
 }
 
@@ -145,19 +179,38 @@ pub struct Controller {
     pub layout: Layout,
     /// How bodies are read.
     pub decoding: Arc<Decoding>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Controller {
-    /// Answers requests, one after the other, until it is dropped.
+    /// A controller of a running engine.
+    #[must_use]
+    pub fn new(
+        engine: Arc<Engine>,
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        decoding: Decoding,
+    ) -> Self {
+        Self { engine, disk, layout, decoding: Arc::new(decoding), turn: Arc::default() }
+    }
+
+    /// Answers requests until it is dropped.
     ///
     /// # Errors
     /// If the socket cannot be made. The server works without it.
     pub async fn serve(self) -> DiskResult<()> {
         let listener = self.bind()?;
+        let room = Arc::new(Semaphore::new(limits::CONTROL_CONNECTIONS_MAX));
         loop {
+            let place = Arc::clone(&room).acquire_owned().await;
             match listener.accept().await {
-                // One at a time: two backups at once would only be slower.
-                Ok((stream, _)) => self.answer(stream).await,
+                Ok((stream, _)) => {
+                    let controller = self.clone();
+                    drop(tokio::spawn(async move {
+                        controller.answer(stream).await;
+                        drop(place);
+                    }));
+                }
                 Err(error) => tracing::debug!(%error, "control socket"),
             }
         }
@@ -177,8 +230,7 @@ impl Controller {
         let (reader, mut writer) = stream.split();
         let mut line = String::new();
         let mut reader = tokio::io::BufReader::new(reader.take(limits::CONTROL_LINE_BYTES_MAX));
-        let asked =
-            tokio::time::timeout(limits::CONTROL_LINE_TIME_MAX, reader.read_line(&mut line));
+        let asked = timeout(limits::CONTROL_LINE_TIME_MAX, reader.read_line(&mut line));
         if !matches!(asked.await, Ok(Ok(_))) {
             return;
         }
@@ -189,20 +241,38 @@ impl Controller {
                 drop(tokio::task::spawn_blocking(move || controller.run(request, &replies)));
             }
             Err(error) => {
-                replies.send(Reply::Failed { error: error.to_string() }).await.ok();
+                let is_cut = line.len() as u64 == limits::CONTROL_LINE_BYTES_MAX;
+                let error = match is_cut {
+                    true => format!("the request has more than {} bytes", line.len()),
+                    false => error.to_string(),
+                };
+                replies.send(Reply::Failed { error }).await.ok();
                 drop(replies);
             }
         }
-        let mut listening = true;
         while let Some(reply) = told.recv().await {
             let mut line = serde_json::to_vec(&reply).expect("a reply is plain JSON");
             line.push(b'\n');
-            listening = listening && writer.write_all(&line).await.is_ok();
+            let told = timeout(limits::CONTROL_WRITE_TIME_MAX, writer.write_all(&line)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                // Gone, or asleep: what it has asked for knows by the closed channel.
+                break;
+            }
         }
     }
 
     fn run(&self, request: Request, replies: &mpsc::Sender<Reply>) {
         let tell = |reply| replies.blocking_send(reply).is_ok();
+        // Whatever changes something, or takes long, has the server to itself.
+        let _turn = match (&request, self.turn.try_lock()) {
+            (Request::List(_), _) => None,
+            (_, Ok(turn)) => Some(turn),
+            (_, Err(_)) => {
+                let error = "it is at another backup, replay or drop; try again when that is done";
+                tell(Reply::Failed { error: error.into() });
+                return;
+            }
+        };
         let done = match request {
             Request::Backup(to) => return self.backup(&to, replies),
             Request::List(which) => self.list(&which, &tell),

@@ -4,7 +4,7 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::DecodeError;
 use super::format::{CsvHeader, Fields};
-use super::mapping::Columns;
+use super::mapping::{Columns, Mapping};
 use super::records::Records;
 use crate::entry::{Field, FieldError};
 use crate::limits;
@@ -48,12 +48,22 @@ pub(super) fn read(
                 return Err(DecodeError::Syntax("the header line is not UTF-8".into()));
             }
             (None, _) => {
+                let usual = mapping.usual_columns();
+                if let (CsvHeader::AsItLooks, Ok(cells)) = (header, &cells)
+                    && !mapping.fits(&usual, cells)
+                {
+                    return Err(DecodeError::Syntax(neither_header_nor_row(mapping)));
+                }
                 records.has_no_header();
-                columns.insert(mapping.usual_columns())
+                columns.insert(usual)
             }
         };
         records.read_by(original, |reader, each| match cells {
-            Ok(cells) => reader.cells(columns, cells.into_iter(), each),
+            Ok(cells) if cells.iter().any(|cell| cell.contains('\n')) => {
+                let reason = "has a line break within a cell; is a quote too much or missing?";
+                Err(FieldError::new(Field::Entry, reason))
+            }
+            Ok(cells) => reader.cells(columns, &cells, each),
             Err(_) => Err(FieldError::new(Field::Entry, "is not UTF-8")),
         });
     }
@@ -75,6 +85,14 @@ pub(super) fn cells(line: &[u8]) -> Option<Vec<String>> {
 
 fn reader(body: &[u8]) -> csv::Reader<&[u8]> {
     ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(body)
+}
+
+fn neither_header_nor_row(mapping: &Mapping) -> String {
+    let names = mapping.usual_names().join(", ");
+    format!(
+        "the first line is neither a header that names the format's columns nor a row of {names}; \
+         columns are parted by commas"
+    )
 }
 
 fn is_header(header: CsvHeader, looks_so: impl FnOnce() -> bool) -> bool {

@@ -73,9 +73,15 @@ impl Encoding {
                 read(decoder.map_err(UnpackError::Broken)?, first, max, make_room)
             }
             Self::Deflate if has_zlib_header(&body) => {
-                read(ZlibDecoder::new(&*body), first, max, make_room)
+                let mut decoder = ZlibDecoder::new(&*body);
+                let plain = read(&mut decoder, first, max, make_room)?;
+                all_of_it(decoder.into_inner()).map(|()| plain)
             }
-            Self::Deflate => read(DeflateDecoder::new(&*body), first, max, make_room),
+            Self::Deflate => {
+                let mut decoder = DeflateDecoder::new(&*body);
+                let plain = read(&mut decoder, first, max, make_room)?;
+                all_of_it(decoder.into_inner()).map(|()| plain)
+            }
             Self::Brotli => {
                 read(Decompressor::new(&*body, BROTLI_BUFFER_BYTES), first, max, make_room)
             }
@@ -93,6 +99,15 @@ fn has_zlib_header(body: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// What follows the end of the stream would be lost without a word.
+fn all_of_it<E>(rest: &[u8]) -> Result<(), UnpackError<E>> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let error = std::io::Error::other("there is more behind the end of the stream");
+    Err(UnpackError::Broken(error))
 }
 
 fn read<E>(

@@ -18,8 +18,13 @@ pub(super) fn read(body: &[u8], records: &mut Records<'_, '_>) -> Result<(), Dec
         DecodeError::Syntax(format!("the body is not UTF-8: byte {}", error.valid_up_to()))
     })?;
     let not_json = |error: serde_json::Error| {
-        DecodeError::Syntax(format!("the body is not a JSON array of log entries: {error}"))
+        DecodeError::Syntax(format!(
+            "the body is no JSON array of log entries, nor are they one after the other: {error}"
+        ))
     };
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
     if body.trim_start().starts_with('{') {
         let objects = serde_json::Deserializer::from_str(body).into_iter::<&RawValue>();
         for object in objects {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::BYTE_ORDER_MARK;
 use super::combined;
 use super::csv;
 use super::format::{Fields, access_line};
@@ -32,7 +33,7 @@ impl LineReader {
     #[must_use]
     pub fn new(fields: Fields, beginning: &[u8]) -> Self {
         let first = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let first = first.strip_prefix("\u{feff}".as_bytes()).unwrap_or(first).trim_ascii();
+        let first = plain(first);
         let (mut header, mut columns) = (None, None);
         if let Fields::Mapped(mapping) = &fields
             && !first.starts_with(b"{")
@@ -52,8 +53,7 @@ impl LineReader {
     /// Whether a line is the header of the file and no entry.
     #[must_use]
     pub fn is_header(&self, line: &[u8]) -> bool {
-        let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-        self.header.as_deref().is_some_and(|header| header == line.trim_ascii())
+        self.header.as_deref().is_some_and(|header| header == plain(line))
     }
 
     /// Whether the file is CSV.
@@ -75,7 +75,7 @@ impl LineReader {
             Some(field) => Cow::Owned(format!("{field} {}", error.reason)),
             None => Cow::Owned(error.reason),
         };
-        let line = line.trim_ascii();
+        let line = plain(line);
         let mapping = match &self.fields {
             Fields::AccessLine => {
                 let format = access_line(line, each).map_err(told)?;
@@ -93,13 +93,22 @@ impl LineReader {
             .map_err(told)?;
             return Ok(End::Shows);
         }
+        if line.starts_with(b"[") {
+            return Err("is a JSON array; what is taken is one object a line".into());
+        }
         let columns = match &self.columns {
             Some(Ok(columns)) => columns,
             Some(Err(why)) => return Err(Cow::Owned(why.clone())),
             None => return Err("must be a JSON object".into()),
         };
         let cells = csv::cells(line).ok_or("is no row of CSV on a line of its own")?;
-        reader.cells(columns, cells.iter().map(String::as_str), each).map_err(told)?;
+        let cells: Vec<_> = cells.iter().map(String::as_str).collect();
+        reader.cells(columns, &cells, each).map_err(told)?;
         Ok(End::IsOpen)
     }
+}
+
+/// A line without space around it, and without what some editors begin a file with.
+fn plain(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii()
 }

@@ -187,6 +187,11 @@ impl Mapping {
             self.sources.iter().position(named)
         };
         let columns: Vec<_> = header.iter().map(column).collect();
+        for (at, name) in header.iter().enumerate() {
+            if columns[at].is_some() && columns[..at].contains(&columns[at]) {
+                return Err(format!("the header has the column {name} twice"));
+            }
+        }
         let has =
             |part: Part| columns.iter().flatten().any(|source| self.sources[*source].part.is(part));
         for (part, also) in [(TIME, TIME), (Part::Path, Part::Request)] {
@@ -201,9 +206,28 @@ impl Mapping {
     /// The columns of a CSV body without a header line: the first place of time, method, path, user
     /// agent, status and bytes, those that the format has.
     pub(super) fn usual_columns(&self) -> Columns {
+        Columns(self.usual_places().map(|(at, _)| Some(at)).collect())
+    }
+
+    /// What they are called.
+    pub(super) fn usual_names(&self) -> Vec<&str> {
+        self.usual_places().map(|(_, place)| place).collect()
+    }
+
+    fn usual_places(&self) -> impl Iterator<Item = (usize, &str)> {
         let parts = [TIME, Part::Method, Part::Path, Part::UserAgent, Part::Status, Part::Bytes];
-        let first = |part: &Part| self.places(*part).next().map(|(at, _)| at);
-        Columns(parts.iter().filter_map(first).map(Some).collect())
+        parts.into_iter().filter_map(|part| self.places(part).next())
+    }
+
+    /// Whether a row can be one of these columns: its time is a time, and its method a method.
+    pub(super) fn fits(&self, columns: &Columns, cells: &[&str]) -> bool {
+        columns.0.iter().flatten().zip(cells).all(|(source, cell)| {
+            match self.sources[*source].part {
+                Part::Time(form) => form.minute(cell, &mut MinuteMemo::default()).is_ok(),
+                Part::Method => cell.is_empty() || is_method(cell),
+                _ => true,
+            }
+        })
     }
 
     /// Whether a row of a CSV body is its header line: no time is called as its column is.
@@ -284,12 +308,17 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn cells<'c>(
+    pub(super) fn cells(
         &mut self,
         columns: &Columns,
-        cells: impl Iterator<Item = &'c str>,
+        cells: &[&str],
         each: impl FnOnce(&LogEntry<'_>),
     ) -> Result<(), FieldError> {
+        let (has, known) = (cells.len(), columns.0.len());
+        if has > known {
+            let reason = format!("has {has} cells for {known} columns; is one without its quotes?");
+            return Err(FieldError::new(Field::Entry, reason));
+        }
         let mut values = Values::default();
         for (source, cell) in columns.0.iter().zip(cells) {
             if let Some(source) = source {

@@ -127,6 +127,8 @@ pub fn decode(
     rules: Rules<'_>,
     agents: &mut AgentCache,
 ) -> Result<Decoded, DecodeError> {
+    // Some editors begin every text with it; it says nothing.
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if format.is_usual() {
         let mut sum = Summariser::new(agents, rules.paths, body.len());
         if scan::scan(format.framing, body, &mut sum).is_some() {
@@ -137,6 +139,8 @@ pub fn decode(
     let (dead, listed) = records::read(format, body, rules.on_invalid, &mut sum)?;
     finish(sum, dead, listed)
 }
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 fn finish(
     sum: Summariser<'_>,

@@ -89,7 +89,7 @@ fn every_format_comes_to_the_same_counts() {
     let swapped: Vec<_> = LINES
         .iter()
         .map(|(time, _, method, path, agent, status, bytes)| {
-            format!("{bytes},,\"{path}\",{status},{agent},{method},{time}Z,more")
+            format!("{bytes},,\"{path}\",{status},{agent},{method},{time}Z")
         })
         .collect();
     for name in ["logmill", "nginx", "caddy", "envoy", "apache"] {
@@ -305,4 +305,48 @@ fn rows_that_are_put_aside_stay_what_they_were() {
         OnInvalid::Skip,
     );
     assert!(matches!(refused, Err(DecodeError::Syntax(_))), "{refused:?}");
+}
+
+/// What a guess would make wrong counts of is refused instead.
+#[test]
+fn csv_is_not_guessed_at() {
+    let csv = Framing::Csv(CsvHeader::AsItLooks);
+    let time = "2026-01-01T00:00:07Z";
+    let first_lines = [
+        "ts,uri,method,userAgent".to_owned(),
+        format!("{time},/a,GET,curl"),
+        format!("{time};GET;/a;curl"),
+    ];
+    for line in first_lines {
+        let body = format!("{line}\n{time},/b,GET,x\n");
+        let refused = decoded(&format("apache", csv), body.as_bytes(), OnInvalid::Skip);
+        let Err(DecodeError::Syntax(why)) = refused else { panic!("{body}: {refused:?}") };
+        assert!(why.contains("neither a header"), "{why}");
+    }
+    let twice = format!("receivedAt,method,path,path,userAgent\n{time},GET,/a,/b,x\n");
+    let refused = decoded(&format("logmill", csv), twice.as_bytes(), OnInvalid::Skip);
+    assert!(matches!(refused, Err(DecodeError::Syntax(why)) if why.contains("path twice")));
+    let header = "receivedAt,method,path,userAgent";
+    for row in [format!("{time},GET,/a,Moz (a, b)"), format!("{time},GET,/a,\"Moz\n{time},GET,/,x")]
+    {
+        let body = format!("{header}\n{row}\n");
+        let refused = decoded(&format("logmill", csv), body.as_bytes(), OnInvalid::Reject);
+        assert!(matches!(refused, Err(DecodeError::Entries { count: 1, .. })), "{body}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_says_nothing_and_blank_bodies_are_empty() {
+    let own = written("logmill").join("\n");
+    for framing in [Framing::Json, Framing::Lines] {
+        let body = format!("\u{feff}{own}");
+        let taken = decoded(&format("logmill", framing), body.as_bytes(), OnInvalid::Reject);
+        assert_eq!(taken.expect("valid").summary.entries, 5);
+    }
+    for framing in [Framing::Json, Framing::Lines, Framing::Csv(CsvHeader::AsItLooks)] {
+        for body in ["", " \r\n ", "\u{feff}"] {
+            let empty = decoded(&format("logmill", framing), body.as_bytes(), OnInvalid::Reject);
+            assert!(matches!(empty, Err(DecodeError::Empty)), "{framing:?} {body:?} {empty:?}");
+        }
+    }
 }

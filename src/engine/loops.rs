@@ -227,8 +227,10 @@ impl CheckpointLoop {
                     None
                 }
                 Ok(Control::RemoveLetters(ids, removed)) => {
+                    let gone = self.checkpointer.store.remove_letters(&ids)?;
+                    metrics::letters_removed(gone);
                     // Whoever asked may have gone.
-                    removed.send(self.checkpointer.store.remove_letters(&ids)?).ok();
+                    removed.send(gone).ok();
                     None
                 }
                 Err(RecvTimeoutError::Timeout) => None,

@@ -84,7 +84,8 @@ async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) ->
         Key::Derived | Key::Generated => OnDuplicate::Replay,
     };
     let mut batch = decode(app, sender, body, permit).await?;
-    let held = batch.record.len() + batch.dead_record.len() + batch.decoded.summary.bytes();
+    let Decoded { summary, dead, .. } = &batch.decoded;
+    let held = batch.record.len() + batch.dead_record.len() + summary.bytes() + dead.bytes();
     batch.permit.resize(held as u64).map_err(|full| body::refused(full, &customer))?;
     let Decoded { summary, dead, listed } = batch.decoded;
     let (entries, put_aside) = (summary.entries, dead.len());

@@ -78,9 +78,10 @@ impl Sender {
         let parameter = |name| parameters.as_ref().and_then(|all| all.get(name));
         let missing_key = match parameter("key") {
             None => defaults.missing_key,
+            Some("reject") => MissingKey::Reject,
             Some("derive") => MissingKey::Derive,
             Some("generate") => MissingKey::Generate,
-            Some(other) => return Err(invalid("key", other, "derive or generate")),
+            Some(other) => return Err(invalid("key", other, "reject, derive or generate")),
         };
         let key = match (idempotency_key(headers)?, missing_key) {
             (Some(key), _) => Key::Given(key),

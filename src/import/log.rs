@@ -169,7 +169,15 @@ impl Log {
             note_cut(import, &self.source.name, has, needs, self.cursor.way)?;
             return Ok(());
         }
-        self.ahead = self.read.end > 0;
+        if self.cursor.end == 0 && self.unsent.bad > 0 {
+            let text = format!(
+                "none of its lines is of the format {}; nothing of it is remembered\n\
+                 hint: --format says what the lines are",
+                import.fields.name()
+            );
+            import.reporter.note(&self.source.name, &text)?;
+        }
+        self.ahead = self.cursor.end > 0;
         self.save(import)
     }
 
@@ -387,7 +395,11 @@ impl Log {
             return Ok(false);
         }
         if self.batch.entries() == 0 {
-            self.acknowledged();
+            // A log of which nothing was an entry may have been read by the wrong format: it is not
+            // remembered, so that the next import reads it anew.
+            if self.cursor.end > 0 {
+                self.acknowledged();
+            }
             return Ok(true);
         }
         let key = self.cursor.key(self.read.end);

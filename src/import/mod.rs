@@ -15,7 +15,8 @@
 //! # What happens to each line
 //!
 //! A line of an access log becomes one entry. A blank line is counted as blank. Any other line is
-//! bad: reported on stderr with file, number and reason, counted, and the exit code is 1. A last
+//! bad: counted, the first of them reported on stderr with file, number and reason, and the exit
+//! code is 1. A last
 //! line without a line end is taken if it parses and has the fields that the lines before it had;
 //! otherwise the server may still be writing it, so it is left for the next import, which is said.
 //!

@@ -18,11 +18,12 @@ use tempfile::TempDir;
 use super::cursor::StateFile;
 use super::watch::Pace;
 use super::{ImportError, ImportOptions, Patience, Summary, run_with};
-use crate::decode::Fields;
+use crate::decode::{Fields, Formats};
 use server::{Reply, Server};
 
 /// A directory, a server, and what the last import printed.
 struct Bench {
+    fields: Fields,
     directory: TempDir,
     server: Server,
     out: String,
@@ -32,7 +33,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Self { directory, server: Server::start(), out: String::new(), err: String::new() }
+        Self {
+            fields: Fields::AccessLine,
+            directory,
+            server: Server::start(),
+            out: String::new(),
+            err: String::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -54,7 +61,7 @@ impl Bench {
 
     fn import_for(&mut self, customer: &str, name: &str) -> Result<Summary, ImportError> {
         let options = ImportOptions {
-            fields: Fields::AccessLine,
+            fields: self.fields.clone(),
             files: vec![self.path(name)],
             customer: customer.into(),
             url: format!("{}/", self.server.url),
@@ -153,7 +160,27 @@ fn only_the_first_bad_lines_are_shown() {
     assert_eq!(bench.imported("a.log").bad, 50);
     assert_eq!(bench.err.matches("not counted").count(), 20);
     assert_eq!(bench.server.requests(), 0);
-    assert_eq!(bench.imported("a.log").lines, 0, "bad lines are behind the cursor, too");
+    let again = bench.imported("a.log");
+    assert_eq!(again.lines, 50, "nothing is remembered of a log that has no entry");
+    bench.append("a.log", &line(0));
+    assert_eq!((bench.imported("a.log").posted, bench.imported("a.log").lines), (1, 0));
+}
+
+/// Whoever names the wrong format first can name the right one afterwards.
+#[test]
+fn a_log_that_was_read_by_the_wrong_format_is_read_again() {
+    let mut bench = Bench::new();
+    let json = |n: usize| {
+        format!(
+            r#"{{"msec":"14318500{n:02}","request_method":"GET","request_uri":"/{n}","http_user_agent":""}}"#
+        )
+    };
+    bench.write("a.log", (0..30).map(|n| json(n) + "\n").collect::<String>());
+    assert_eq!((bench.imported("a.log").bad, bench.server.requests()), (30, 0));
+    assert!(bench.err.contains("none of its lines is of the format combined"), "{}", bench.err);
+    bench.fields = Formats::default().get("nginx").expect("known").clone();
+    assert_eq!(bench.imported("a.log").posted, 30);
+    bench.assert_counted(30);
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn run(disk: &SimDisk, left_out: LeftOut) {
     for partition in 0..PARTITIONS {
         let (sender, inbox) = sync_channel(INBOX);
         workers.push(sender);
-        let mut worker = PartitionWorker::new(PartitionId(partition), Epoch(0));
+        let mut worker = PartitionWorker::new(PartitionId(partition), Epoch(0), u64::MAX);
         threads.push(thread::spawn(move || {
             while let Ok(message) = inbox.recv() {
                 worker.step(message);

@@ -88,6 +88,8 @@ impl Store {
             let put_aside = checkpoint.deltas.iter().flat_map(|delta| delta.dead());
             put_aside.into_iter().try_for_each(|dead| letters.put(dead))?;
             stats.letters = letters.expire(retention.letters, now)?;
+            let crowded_out = checkpoint.deltas.iter().map(|delta| delta.crowded_out());
+            stats.letters.crowded_out += crowded_out.sum::<u64>();
             failpoint::reach(Failpoint::BeforeCommit);
             Ok(stats)
         })

@@ -93,7 +93,7 @@ impl std::str::FromStr for LetterId {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
-            let (customer, numbers) = text.rsplit_once('/')?;
+            let (customer, numbers) = text.rsplit_once('/').filter(|(_, n)| !n.contains('+'))?;
             let mut numbers = numbers.split('.');
             let id = Self {
                 customer: CustomerId::new(customer).ok()?,

@@ -264,6 +264,11 @@ pub fn letters_ended(end: LetterEnd, letters: u64) {
     counter!(LETTERS_ENDED, "reason" => reason).increment(letters);
 }
 
+/// So many dead letters are there no more.
+pub fn letters_removed(letters: u64) {
+    gauge!(DEAD_LETTERS).decrement(to_f64(letters));
+}
+
 /// How the dead letters stand after a checkpoint.
 pub fn letters(stats: LetterStats) {
     gauge!(DEAD_LETTERS).set(to_f64(stats.held));

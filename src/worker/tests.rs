@@ -7,7 +7,7 @@ use crate::testing::{RULES, batch, customer, summary, wall};
 use crate::window::Minute;
 
 fn worker() -> PartitionWorker {
-    PartitionWorker::new(PartitionId(3), Epoch(7))
+    PartitionWorker::new(PartitionId(3), Epoch(7), u64::MAX)
 }
 
 /// Applies one batch of customer `c`, accepted at the given minute.

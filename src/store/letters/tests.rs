@@ -49,7 +49,7 @@ impl Kept {
     fn commit(&mut self, at: u32, keep: LetterRetention, dead: Vec<PutAside>) -> LetterStats {
         self.epoch += 1;
         let mut delta = Delta::default();
-        delta.put_aside(dead);
+        delta.put_aside(dead, u64::MAX);
         let position = Position {
             group: Group(self.epoch),
             epoch: Epoch(self.epoch),
@@ -235,4 +235,21 @@ proptest::proptest! {
         assert_eq!(LetterId::of_key(&a.key()).as_ref(), Some(&a));
         assert_eq!(a.to_string().parse(), Ok(a));
     }
+}
+
+/// L1, T1: what the store would not keep does not wait for it in memory.
+#[test]
+fn a_flood_of_letters_does_not_fill_the_memory() {
+    let mut delta = Delta::default();
+    let flood: Vec<_> = (0..100).map(|group| put_aside("flood", group, 9, &[1_000])).collect();
+    let one = flood[0].bytes() as u64;
+    delta.put_aside(flood, 3 * one);
+    delta.put_aside(vec![put_aside("calm", 100, 9, &[1_000])], 3 * one);
+    let held = |of: &str| -> Vec<_> {
+        let mine = delta.dead().filter(|dead| dead.batch.customer.as_str() == of);
+        mine.map(|dead| dead.group.0).collect()
+    };
+    assert_eq!((held("flood"), held("calm")), (vec![97, 98, 99], vec![100]));
+    assert_eq!(delta.crowded_out(), 97);
+    assert!(delta.bytes() as u64 <= 5 * one, "{} of {one}", delta.bytes());
 }
