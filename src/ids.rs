@@ -229,6 +229,7 @@ mod tests {
             IdempotencyKey::generated(1),
             IdempotencyKey::generated(2),
             IdempotencyKey::replayed(Group(1), 11, 1),
+            IdempotencyKey::replayed(Group(2), 11, 1),
             IdempotencyKey::replayed(Group(11), 1, 1),
             IdempotencyKey::replayed(Group(1), 1, 11),
         ];

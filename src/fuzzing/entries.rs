@@ -33,8 +33,8 @@ const FRAMINGS: [Framing; 5] = [
 /// not, by number and by name. What is put aside is, as a body of its own, invalid for the same
 /// reason, and good and put aside are all there is.
 ///
-/// The input: a byte for the format, one for the framing, `s` or another for what becomes of invalid
-/// entries, and the body.
+/// The input: a byte for the format, one for the framing, `s` or another for what becomes of
+/// invalid entries, and the body.
 pub fn body(input: &[u8]) -> Taken {
     let [which, framing, on_invalid, body @ ..] = input else { return false };
     let form = FORMS.get(usize::from(*which) % (FORMS.len() + 1));
