@@ -52,16 +52,19 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
 
         let client = Client::new(server.target().clone());
         let mut kills = [0, 0];
-        let is_done = AtomicBool::new(false);
+        let (is_read, is_done) = (AtomicBool::new(false), AtomicBool::new(false));
         let rotations = thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                let mut writer = Writer::new(&log, Dice::new(setting.seed, 2), lines, rate);
+                let dice = Dice::new(setting.seed, 2);
+                let mut writer = Writer::new(&log, dice, lines, rate, &is_read);
                 let written = writer.write();
                 is_done.store(true, Ordering::Relaxed);
                 written.map(|()| writer.rotations)
             });
             // What is rotated before a follower has read a line of it, a later one takes for old.
-            ledger::await_first(&client)?;
+            let first = ledger::await_first(&client);
+            is_read.store(true, Ordering::Relaxed);
+            first?;
             while !is_done.load(Ordering::Relaxed) {
                 thread::sleep(dice.time(LIFE[0], LIFE[1]));
                 // The import alone, the server alone, or both.
@@ -103,6 +106,8 @@ struct Writer<'a> {
     lines: usize,
     per_second: u64,
     next: usize,
+    /// A line of the first log was read, so it may be rotated.
+    is_read: &'a AtomicBool,
     /// By [`Way`].
     rotations: [usize; 3],
 }
@@ -118,8 +123,14 @@ enum Way {
 }
 
 impl<'a> Writer<'a> {
-    fn new(log: &'a Path, dice: Dice, lines: usize, per_second: u64) -> Self {
-        Self { log, dice, lines, per_second, next: 0, rotations: [0; 3] }
+    fn new(
+        log: &'a Path,
+        dice: Dice,
+        lines: usize,
+        per_second: u64,
+        is_read: &'a AtomicBool,
+    ) -> Self {
+        Self { log, dice, lines, per_second, next: 0, is_read, rotations: [0; 3] }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -136,7 +147,8 @@ impl<'a> Writer<'a> {
             file.write_all(half.as_bytes())?;
             thread::sleep(PAUSE);
             file.write_all(rest.as_bytes())?;
-            if Instant::now() >= rotate_at && self.next < self.lines {
+            let may_rotate = self.is_read.load(Ordering::Relaxed) && self.next < self.lines;
+            if may_rotate && Instant::now() >= rotate_at {
                 self.rotate(&mut file)?;
                 rotate_at = Instant::now() + self.dice.time(LOG_LIFE[0], LOG_LIFE[1]);
             }
