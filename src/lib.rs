@@ -26,10 +26,10 @@
 //! the archived journal again into a new data directory, and [`audit`] compares that with the
 //! store.
 //!
-//! What all share: [`ids`], [`window`], [`counts`] and [`responses`] are the words they speak; [`limits`] and
-//! [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world as handles;
-//! [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a shell sees.
-//! [`failpoint`] names places to die at, in builds for tests.
+//! What all share: [`ids`], [`window`], [`counts`] and [`responses`] are the words they speak;
+//! [`limits`] and [`config`] bound them; [`clock`], [`entropy`] and [`disk`] are the outside world
+//! as handles; [`status`], [`telemetry`] and [`error`] say how things stand; [`cli`] is what a
+//! shell sees. [`failpoint`] names places to die at, in builds for tests.
 //! In tests, `sim` runs the whole engine on a simulated disk, `fuzzing` feeds it hostile bytes and
 //! `tidy` reads the sources.
 //!

@@ -53,6 +53,10 @@ pub fn json_body(body: &[u8]) -> Taken {
 /// The elements of an array, or objects that follow one another.
 pub(super) fn array(body: &[u8]) -> Option<Vec<&RawValue>> {
     let text = std::str::from_utf8(body).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_ascii().is_empty() {
+        return Some(Vec::new());
+    }
     if text.trim_start().starts_with('{') {
         let objects = serde_json::Deserializer::from_str(text).into_iter();
         return objects.collect::<Result<_, _>>().ok();
