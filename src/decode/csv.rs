@@ -91,7 +91,7 @@ fn neither_header_nor_row(mapping: &Mapping) -> String {
     let names = mapping.usual_names().join(", ");
     format!(
         "the first line is neither a header that names the format's columns nor a row of {names}; \
-         columns are parted by commas"
+         columns are parted by commas, and text/csv; header=absent says that there is no header"
     )
 }
 
