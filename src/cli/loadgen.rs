@@ -46,7 +46,7 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     token: Option<String>,
 
-    /// Customers, load-<run id>-01 and so on, the busiest first
+    /// Customers, load-RUN-01 and so on, the busiest first
     #[arg(long, value_name = "N", default_value_t = 20,
           value_parser = RangedU64ValueParser::<u16>::new().range(1..=10_000))]
     customers: u16,
