@@ -50,8 +50,8 @@ pub(super) struct BarrierRequest {
 pub(super) enum Control {
     /// Make a last checkpoint, end, and let go of this.
     Stop(Sender<()>),
-    /// Make a checkpoint and hand out the store as it then is; with `Archived`, everything before it
-    /// goes into the archive.
+    /// Make a checkpoint and hand out the store as it then is; with `Archived`, everything before
+    /// it goes into the archive.
     Freeze(Before, Sender<Frozen>),
     /// Remove these dead letters from the store, and say how many were there.
     RemoveLetters(Vec<LetterId>, Sender<u64>),
