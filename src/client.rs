@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body};
+use ureq::typestate::WithBody;
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::limits;
 
@@ -31,23 +32,43 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// For whose batches wait safely for as long as the server is away.
-    pub(crate) const ENDLESS: Self = Self {
+    /// For most.
+    pub(crate) const USUAL: Self = Self {
         pause_min: Duration::from_millis(200),
         pause_max: Duration::from_secs(30),
-        give_up_after: Duration::MAX,
-        give_up_at_first_after: Duration::MAX,
+        give_up_after: Duration::from_secs(5 * 60),
+        give_up_at_first_after: Duration::from_secs(10),
     };
+    /// For whose batches wait safely for as long as the server is away.
+    pub(crate) const ENDLESS: Self =
+        Self { give_up_after: Duration::MAX, give_up_at_first_after: Duration::MAX, ..Self::USUAL };
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            pause_min: Duration::from_millis(200),
-            pause_max: Duration::from_secs(30),
-            give_up_after: Duration::from_secs(5 * 60),
-            give_up_at_first_after: Duration::from_secs(10),
-        }
+/// The pauses between the tries of one batch.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    patience: Patience,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self { patience, next: patience.pause_min }
+    }
+
+    /// How long to wait now, no less than the server has asked for; none if that is too long, after
+    /// so much time, given whether the server has ever answered anything.
+    pub(crate) fn next(
+        &mut self,
+        waited: Duration,
+        heard: bool,
+        after: Option<Duration>,
+    ) -> Option<Duration> {
+        let Patience { give_up_after, give_up_at_first_after, pause_max, .. } = self.patience;
+        let wait = jittered(self.next).max(after.unwrap_or_default());
+        self.next = (self.next * 2).min(pause_max);
+        let most = if heard { give_up_after } else { give_up_at_first_after };
+        (waited + wait <= most).then_some(wait)
     }
 }
 
@@ -107,6 +128,25 @@ pub(crate) fn agent(url: &str, name: &str, timeout: Duration) -> Agent {
         config = config.proxy(None);
     }
     config.build().into()
+}
+
+/// The request that brings a batch, still without its body.
+pub(crate) fn request(
+    agent: &Agent,
+    logs_url: &str,
+    customer: &str,
+    key: &str,
+    authorization: Option<&str>,
+) -> RequestBuilder<WithBody> {
+    let request = agent
+        .post(logs_url)
+        .header("content-type", "application/json")
+        .header("x-customer-id", customer)
+        .header("idempotency-key", key);
+    match authorization {
+        Some(authorization) => request.header("authorization", authorization),
+        None => request,
+    }
 }
 
 /// What an answer to `POST /logs` means. Its body is read to the end, so that the connection can
@@ -172,7 +212,7 @@ fn is_loopback(url: &str) -> bool {
 }
 
 /// Between half of `pause` and all of it, so that many clients do not come back at once.
-pub(crate) fn jittered(pause: Duration) -> Duration {
+fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) % 1_000;
     let share = u32::try_from(random).unwrap_or_default();
     pause / 2 + pause / 2 * share / 1_000

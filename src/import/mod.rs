@@ -238,7 +238,7 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<Summary, ImportError> {
-    let patience = if options.follow { Patience::ENDLESS } else { Patience::default() };
+    let patience = if options.follow { Patience::ENDLESS } else { Patience::USUAL };
     run_with(options, patience, Pace::default(), out, err)
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use super::ImportError;
-use crate::client::{self, Answer};
+use crate::client::{self, Answer, Pauses};
 pub(super) use crate::client::{Patience, Posted};
 
 /// How long one request may take.
@@ -58,7 +58,7 @@ impl Poster {
         pause: &mut dyn FnMut(&str, Duration) -> io::Result<bool>,
     ) -> Result<Posted, ImportError> {
         let started = Instant::now();
-        let mut longest = self.patience.pause_min;
+        let mut pauses = Pauses::new(self.patience);
         loop {
             let (reason, after) = match self.post_once(key, body) {
                 Answer::Posted(posted, _) => return Ok(posted),
@@ -67,33 +67,20 @@ impl Poster {
                 }
                 Answer::Later { reason, after } => (reason, after),
             };
-            let wait = client::jittered(longest).max(after.unwrap_or_default());
             let waited = started.elapsed();
-            let patience = if self.heard.get() {
-                self.patience.give_up_after
-            } else {
-                self.patience.give_up_at_first_after
-            };
-            if waited + wait > patience {
+            let Some(wait) = pauses.next(waited, self.heard.get(), after) else {
                 return Err(ImportError::GaveUp { seconds: waited.as_secs(), reason });
-            }
+            };
             if !pause(&reason, wait)? {
                 return Err(ImportError::Stopped { reason });
             }
-            longest = (longest * 2).min(self.patience.pause_max);
         }
     }
 
     fn post_once(&self, key: &str, body: &[u8]) -> Answer {
-        let mut request = self
-            .agent
-            .post(&self.logs_url)
-            .header("content-type", "application/json")
-            .header("x-customer-id", &self.customer)
-            .header("idempotency-key", key);
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
+        let authorization = self.authorization.as_deref();
+        let (agent, url) = (&self.agent, &self.logs_url);
+        let request = client::request(agent, url, &self.customer, key, authorization);
         match request.send(body) {
             Ok(response) => {
                 self.heard.set(true);

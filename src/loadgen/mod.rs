@@ -143,7 +143,7 @@ pub fn run(options: &LoadOptions, stop: &Stop) -> io::Result<Report> {
         pause_min: Duration::from_millis(100),
         pause_max: Duration::from_secs(5),
         give_up_after: Duration::from_secs(2 * 60),
-        ..Patience::default()
+        ..Patience::USUAL
     };
     run_with(options, patience, stop)
 }

@@ -21,7 +21,7 @@ use super::books::Books;
 use super::feed::{Feed, Stop};
 use super::traffic::{Batch, Counted, Traffic, Turn};
 use super::{Compression, Ended};
-use crate::client::{self, Answer, Patience, Posted, Receipt};
+use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt};
 use crate::limits;
 
 /// How long one request may take.
@@ -38,6 +38,13 @@ pub(super) struct Target {
     pub(super) token: Option<String>,
     pub(super) compression: Option<Compression>,
     pub(super) patience: Patience,
+}
+
+impl Target {
+    /// The value of the header, if there is a token (RFC 6750).
+    pub(super) fn authorization(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("Bearer {token}"))
+    }
 }
 
 /// What all connections of a run share.
@@ -271,7 +278,7 @@ impl Connection<'_> {
             Err(error) => return Fate::Refused { status: 0, detail: error.to_string() },
         };
         let began = Instant::now();
-        let mut pause = target.patience.pause_min;
+        let mut pauses = Pauses::new(target.patience);
         loop {
             add(&tally.posts, 1);
             add(&tally.bytes, body.len() as u64);
@@ -284,40 +291,28 @@ impl Connection<'_> {
                 Answer::Refused { status, detail } => return Fate::Refused { status, detail },
                 Answer::Later { reason, after } => (reason, after),
             };
-            let wait = client::jittered(pause).max(after.unwrap_or_default());
-            let heard = self.run.heard.load(Ordering::Relaxed);
-            let patience = if heard {
-                target.patience.give_up_after
-            } else {
-                target.patience.give_up_at_first_after
-            };
             let waited = began.elapsed();
-            if waited + wait > patience {
+            let heard = self.run.heard.load(Ordering::Relaxed);
+            let Some(wait) = pauses.next(waited, heard, after) else {
                 self.run.end(Ended::GaveUp { seconds: waited.as_secs(), reason });
                 stop.ask();
                 return Fate::Unknown;
-            }
+            };
             if stop.wait(wait) {
                 return Fate::Unknown;
             }
             add(&tally.retries, 1);
-            pause = (pause * 2).min(target.patience.pause_max);
         }
     }
 
     fn post_once(&self, batch: &Batch, body: &[u8]) -> Answer {
         let Run { target, traffic, heard, .. } = self.run;
-        let mut request = self
-            .agent
-            .post(&self.logs_url)
-            .header("content-type", "application/json")
-            .header("x-customer-id", &traffic.shape.customers[usize::from(batch.customer)])
-            .header("idempotency-key", &batch.key);
+        let customer = &traffic.shape.customers[usize::from(batch.customer)];
+        let authorization = target.authorization();
+        let (agent, url, authorization) = (&self.agent, &self.logs_url, authorization.as_deref());
+        let mut request = client::request(agent, url, customer, &batch.key, authorization);
         if let Some(compression) = target.compression {
             request = request.header("content-encoding", compression.name());
-        }
-        if let Some(token) = &target.token {
-            request = request.header("authorization", format!("Bearer {token}"));
         }
         match request.send(body) {
             Ok(response) => {

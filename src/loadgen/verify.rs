@@ -11,7 +11,7 @@ use ureq::Agent;
 use super::books::{Answered, Books, Comparison, Places, Window};
 use super::send::{REQUEST_TIMEOUT, Target};
 use super::traffic::Traffic;
-use crate::client::{self, means_later, retry_after};
+use crate::client::{self, Pauses, means_later, retry_after};
 use crate::limits;
 
 const MINUTE_SECONDS: i64 = 60;
@@ -81,8 +81,7 @@ struct Query<'a> {
 impl Query<'_> {
     /// One page, asked for until the server has one.
     fn page(&self) -> Result<Page, String> {
-        let patience = self.target.patience;
-        let (began, mut pause) = (Instant::now(), patience.pause_min);
+        let (began, mut pauses) = (Instant::now(), Pauses::new(self.target.patience));
         loop {
             let (reason, after) = match self.ask() {
                 Ok(response) if response.status() == 200 => {
@@ -110,12 +109,12 @@ impl Query<'_> {
                 Err(error) if client::is_lasting(&error) => return Err(error.to_string()),
                 Err(error) => (error.to_string(), None),
             };
-            let wait = client::jittered(pause).max(after.unwrap_or_default());
-            if began.elapsed() + wait > patience.give_up_after {
-                return Err(format!("gave up after {} s: {reason}", began.elapsed().as_secs()));
-            }
+            let waited = began.elapsed();
+            // The server has answered before: it has acknowledged what is looked for.
+            let Some(wait) = pauses.next(waited, true, after) else {
+                return Err(format!("gave up after {} s: {reason}", waited.as_secs()));
+            };
             thread::sleep(wait);
-            pause = (pause * 2).min(patience.pause_max);
         }
     }
 
@@ -133,8 +132,8 @@ impl Query<'_> {
         if let Some(cursor) = &self.cursor {
             request = request.query("cursor", cursor);
         }
-        if let Some(token) = &self.target.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        if let Some(authorization) = self.target.authorization() {
+            request = request.header("authorization", authorization);
         }
         request.call()
     }
