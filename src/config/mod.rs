@@ -221,6 +221,19 @@ pub enum MissingKey {
     Generate,
 }
 
+impl MissingKey {
+    /// The choice of a name, as it stands in a URL or a file.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "reject" => Some(Self::Reject),
+            "derive" => Some(Self::Derive),
+            "generate" => Some(Self::Generate),
+            _ => None,
+        }
+    }
+}
+
 /// The answer to a batch that was accepted before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

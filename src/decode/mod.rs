@@ -43,6 +43,18 @@ pub enum OnInvalid {
     Skip,
 }
 
+impl OnInvalid {
+    /// The choice of a name, as it stands in a URL or a file.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "reject" => Some(Self::Reject),
+            "skip" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+}
+
 /// Why a body was refused. Nothing of it counts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

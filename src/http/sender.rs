@@ -78,10 +78,8 @@ impl Sender {
         let parameter = |name| parameters.as_ref().and_then(|all| all.get(name));
         let missing_key = match parameter("key") {
             None => defaults.missing_key,
-            Some("reject") => MissingKey::Reject,
-            Some("derive") => MissingKey::Derive,
-            Some("generate") => MissingKey::Generate,
-            Some(other) => return Err(invalid("key", other, "reject, derive or generate")),
+            Some(name) => MissingKey::from_name(name)
+                .ok_or_else(|| invalid("key", name, "reject, derive or generate"))?,
         };
         let key = match (idempotency_key(headers)?, missing_key) {
             (Some(key), _) => Key::Given(key),
@@ -91,9 +89,8 @@ impl Sender {
         };
         let on_invalid = match parameter("on_invalid") {
             None => defaults.on_invalid,
-            Some("reject") => OnInvalid::Reject,
-            Some("skip") => OnInvalid::Skip,
-            Some(other) => return Err(invalid("on_invalid", other, "reject or skip")),
+            Some(name) => OnInvalid::from_name(name)
+                .ok_or_else(|| invalid("on_invalid", name, "reject or skip"))?,
         };
         let format = format(headers, parameter("format").or(own_format), formats)?;
         Ok(Self { key, format, encoding: encoding(headers)?, on_invalid })
@@ -146,8 +143,8 @@ pub(super) fn format(
         (Fields::AccessLine, Framing::Json | Framing::Csv(_)) => {
             let name = format.fields.name();
             let detail = format!(
-                "lines of the format {name} are no JSON and no CSV; set the \
-                                  header content-type to text/plain"
+                "lines of the format {name} are no JSON and no CSV; set the header content-type to \
+                 text/plain"
             );
             Err(Problem::new(Type::UnsupportedContentType, detail))
         }

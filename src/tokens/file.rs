@@ -177,11 +177,11 @@ impl Reader<'_> {
             ("format", DeValue::String(format)) if self.formats.get(&format).is_some() => {
                 draft.defaults.format = Some(format.into_owned());
             }
-            ("key", DeValue::String(key)) if missing_key(&key).is_some() => {
-                draft.defaults.key = missing_key(&key);
+            ("key", DeValue::String(key)) if MissingKey::from_name(&key).is_some() => {
+                draft.defaults.key = MissingKey::from_name(&key);
             }
-            ("on_invalid", DeValue::String(choice)) if on_invalid(&choice).is_some() => {
-                draft.defaults.on_invalid = on_invalid(&choice);
+            ("on_invalid", DeValue::String(choice)) if OnInvalid::from_name(&choice).is_some() => {
+                draft.defaults.on_invalid = OnInvalid::from_name(&choice);
             }
             ("token", _) => {
                 draft.names_token = true;
@@ -221,22 +221,5 @@ impl Reader<'_> {
 
     fn line(&self, at: &Range<usize>) -> usize {
         1 + self.breaks.partition_point(|end| *end < at.start)
-    }
-}
-
-fn missing_key(text: &str) -> Option<MissingKey> {
-    match text {
-        "reject" => Some(MissingKey::Reject),
-        "derive" => Some(MissingKey::Derive),
-        "generate" => Some(MissingKey::Generate),
-        _ => None,
-    }
-}
-
-fn on_invalid(text: &str) -> Option<OnInvalid> {
-    match text {
-        "reject" => Some(OnInvalid::Reject),
-        "skip" => Some(OnInvalid::Skip),
-        _ => None,
     }
 }
