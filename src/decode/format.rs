@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::EntryError;
 use super::combined;
 use super::mapping::Mapping;
 use super::presets;
@@ -102,6 +103,12 @@ impl Fields {
             Self::Mapped(mapping) => mapping.name(),
             Self::AccessLine => Self::ACCESS_LINE,
         }
+    }
+
+    /// What is wrong with the entry at a place of a body, in the words of the format.
+    pub(super) fn error(&self, index: usize, error: FieldError) -> EntryError {
+        let field = self.name_of(error.field).map(Box::from);
+        EntryError { index, field, reason: error.reason }
     }
 
     /// Whether its entries have a method.

@@ -28,7 +28,7 @@ pub(super) fn read(body: &[u8], records: &mut Records<'_, '_>) -> Result<(), Dec
     if body.trim_start().starts_with('{') {
         let objects = serde_json::Deserializer::from_str(body).into_iter::<&RawValue>();
         for object in objects {
-            records.object(object.map_err(not_json)?.get());
+            records.line(object.map_err(not_json)?.get().as_bytes());
         }
         return Ok(());
     }
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
         while let Some(element) = array.next_element::<&RawValue>()? {
-            self.0.object(element.get());
+            self.0.line(element.get().as_bytes());
         }
         Ok(())
     }

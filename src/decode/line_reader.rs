@@ -1,8 +1,6 @@
 //! A file read line by line: lines of an access log, JSON objects, or rows of a CSV file, each on a
 //! line of its own. Which of the last two a line is, it says itself: an object begins with a brace.
 
-use std::borrow::Cow;
-
 use super::BYTE_ORDER_MARK;
 use super::combined;
 use super::csv;
@@ -66,15 +64,8 @@ impl LineReader {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(
-        &self,
-        line: &[u8],
-        each: impl FnOnce(&LogEntry<'_>),
-    ) -> Result<End, Cow<'static, str>> {
-        let told = |error: FieldError| match self.fields.name_of(error.field) {
-            Some(field) => Cow::Owned(format!("{field} {}", error.reason)),
-            None => Cow::Owned(error.reason),
-        };
+    pub fn read(&self, line: &[u8], each: impl FnOnce(&LogEntry<'_>)) -> Result<End, String> {
+        let told = |error: FieldError| self.fields.error(0, error).to_string();
         let line = plain(line);
         let mapping = match &self.fields {
             Fields::AccessLine => {
@@ -86,19 +77,14 @@ impl LineReader {
         };
         let mut reader = mapping.reader();
         if line.starts_with(b"{") {
-            match std::str::from_utf8(line) {
-                Ok(text) => reader.json(text, each),
-                Err(_) => reader.json_lossy(&String::from_utf8_lossy(line), each),
-            }
-            .map_err(told)?;
-            return Ok(End::Shows);
+            return reader.line(line, each).map(|()| End::Shows).map_err(told);
         }
         if line.starts_with(b"[") {
             return Err("is a JSON array; what is taken is one object a line".into());
         }
         let columns = match &self.columns {
             Some(Ok(columns)) => columns,
-            Some(Err(why)) => return Err(Cow::Owned(why.clone())),
+            Some(Err(why)) => return Err(why.clone()),
             None => return Err("must be a JSON object".into()),
         };
         let cells = csv::cells(line).ok_or("is no row of CSV on a line of its own")?;

@@ -289,18 +289,20 @@ impl Reader<'_> {
         self.entry(&values, each)
     }
 
-    /// The same of text that holds marks for bytes that were none.
+    /// The same of a line. Servers log what clients send, bytes that are no text included; a sender
+    /// of its own entries that writes such bytes has made a mistake.
     ///
     /// # Errors
-    /// As [`Self::json`]; and a sender that writes such bytes has made a mistake.
-    pub(super) fn json_lossy(
+    /// As [`Self::json`].
+    pub(super) fn line(
         &mut self,
-        object: &str,
+        line: &[u8],
         each: impl FnOnce(&LogEntry<'_>),
     ) -> Result<(), FieldError> {
-        match self.mapping.missing {
-            Missing::WasLogged => self.json(object, each),
-            Missing::IsWrong => Err(FieldError::new(Field::Entry, "is not UTF-8")),
+        match (std::str::from_utf8(line), self.mapping.missing) {
+            (Ok(text), _) => self.json(text, each),
+            (Err(_), Missing::WasLogged) => self.json(&String::from_utf8_lossy(line), each),
+            (Err(_), Missing::IsWrong) => Err(FieldError::new(Field::Entry, "is not UTF-8")),
         }
     }
 

@@ -70,19 +70,13 @@ impl<'r> Records<'r, '_> {
         self.dead.begins_with(Framing::Csv(CsvHeader::Absent), &[]);
     }
 
-    /// Takes an entry that is a JSON object, or is to be one.
-    pub(super) fn object(&mut self, text: &str) {
-        let taken = match &mut self.reader {
-            Some(reader) => reader.json(text, |entry| self.sum.add(entry)),
-            None => access_line(text.as_bytes(), |entry| self.sum.add(entry)).map(drop),
-        };
-        self.took(text.as_bytes(), taken);
-    }
-
-    /// Takes an entry that is a line of an access log, or is to be one.
+    /// Takes an entry that is a line of its own.
     pub(super) fn line(&mut self, line: &[u8]) {
-        let taken = access_line(line, |entry| self.sum.add(entry));
-        self.took(line, taken.map(drop));
+        let taken = match &mut self.reader {
+            Some(reader) => reader.line(line, |entry| self.sum.add(entry)),
+            None => access_line(line, |entry| self.sum.add(entry)).map(drop),
+        };
+        self.took(line, taken);
     }
 
     /// Takes an entry that `read` makes of these bytes.
@@ -101,8 +95,7 @@ impl<'r> Records<'r, '_> {
         self.index += 1;
         let Err(error) = taken else { return };
         self.invalid += 1;
-        let field = self.fields.name_of(error.field).map(Box::from);
-        let error = EntryError { index, field, reason: error.reason };
+        let error = self.fields.error(index, error);
         let has_room = self.invalid <= limits::BATCH_DEAD_LETTERS_MAX;
         if self.on_invalid == OnInvalid::Skip && has_room {
             let mut reason = error.to_string();

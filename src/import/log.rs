@@ -352,7 +352,7 @@ impl Log {
         }
         let mut json = Vec::new();
         Some(match self.lines.read(bytes, |entry| json = batch::entry(entry)) {
-            Err(reason) => Verdict::Bad(reason.into_owned()),
+            Err(reason) => Verdict::Bad(reason),
             Ok(end) => Verdict::Entry(json, end),
         })
     }
