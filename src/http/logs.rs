@@ -111,16 +111,11 @@ async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) ->
         let detail = "the server failed before it could answer; send the batch again";
         Problem::new(Type::Unavailable, detail)
     })?;
-    if let Outcome::Accepted(receipt) = outcome {
+    if let Outcome::Accepted(_) = outcome {
         metrics::accepted(entries, batch.body_bytes);
-        let mut accepted = Accepted::new(&batch.key, receipt);
-        if put_aside > 0 {
-            metrics::put_aside(put_aside);
-            (accepted.dead_letters, accepted.errors) = (Some(put_aside), &listed);
-        }
-        return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
+        metrics::put_aside(put_aside);
     }
-    refusal(outcome, &batch.key, on_duplicate)
+    answer(outcome, &batch.key, on_duplicate, put_aside, &listed)
 }
 
 /// What became of a batch: an answer, or why there is none.
@@ -196,11 +191,18 @@ impl From<DecodeError> for Problem {
     }
 }
 
-/// The answer to a batch that was not accepted now.
-fn refusal(outcome: Outcome, key: &IdempotencyKey, on_duplicate: OnDuplicate) -> Answer {
+fn answer(
+    outcome: Outcome,
+    key: &IdempotencyKey,
+    on_duplicate: OnDuplicate,
+    put_aside: usize,
+    errors: &[EntryError],
+) -> Answer {
     match (outcome, on_duplicate) {
         (Outcome::Accepted(receipt), _) => {
-            Ok((StatusCode::ACCEPTED, Json(Accepted::new(key, receipt))).into_response())
+            let dead_letters = (put_aside > 0).then_some(put_aside);
+            let accepted = Accepted { dead_letters, errors, ..Accepted::new(key, receipt) };
+            Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
         }
         (Outcome::Duplicate(receipt), OnDuplicate::Replay) => {
             let replayed = [("idempotency-replayed", HeaderValue::from_static("true"))];

@@ -243,7 +243,9 @@ pub fn accepted(entries: u32, bytes: usize) {
 
 /// Invalid entries of an accepted batch were put aside.
 pub fn put_aside(entries: usize) {
-    counter!(PUT_ASIDE).increment(entries as u64);
+    if entries > 0 {
+        counter!(PUT_ASIDE).increment(entries as u64);
+    }
 }
 
 /// Why a dead letter is no more.
