@@ -186,17 +186,18 @@ impl<'t> LetterTables<'t> {
 
     /// Writes what was put aside.
     pub(super) fn put(&mut self, put_aside: &PutAside) -> RowResult<()> {
+        let customer = &put_aside.batch.customer;
+        let (mut count, mut bytes) = self.held_by(customer)?;
         for at in 0..put_aside.batch.letters.len() {
             let Some((id, value)) = encode(put_aside, at) else { continue };
             let key = id.key();
             let value = seal(&key, value);
-            let bytes = value.len() as u64;
             if self.letters.insert(key.as_slice(), value.as_slice())?.is_none() {
-                let (count, before) = self.held_by(&id.customer)?;
-                self.hold(&id.customer, (count + 1, before + bytes))?;
+                count += 1;
+                bytes += value.len() as u64;
             }
         }
-        Ok(())
+        self.hold(customer, (count, bytes))
     }
 
     /// Removes what is past retention.
