@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::scenario::Signal;
 use crate::senders::ledger::{self, CUSTOMER};
 use crate::senders::{CONFIG, Daemon, unused_port};
+use crate::traffic::Encoding;
 
 const LINES: usize = 8_000;
 const LINES_FULL: usize = 100_000;
@@ -90,8 +91,10 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         import.terminate().context("the import")?;
         let said = tally.ensure_exact();
         said.with_context(|| format!("{rotations:?} rotations, {kills:?} kills"))?;
+        let [renamed, packed] = rotations;
         Ok(Ending::Passed(format!(
-            "{tally}; {} kills of the import and {} of the server; {rotations} times renamed",
+            "{tally}; {} kills of the import and {} of the server; {renamed} times renamed, \
+             {packed} times with the one before compressed",
             kills[0], kills[1]
         )))
     })
@@ -106,7 +109,16 @@ struct Writer<'a> {
     next: usize,
     /// A line of the first log was read, so it may be rotated.
     is_read: &'a AtomicBool,
-    rotations: usize,
+    /// By [`Way`].
+    rotations: [usize; 2],
+}
+
+/// How a log is rotated.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Renamed = 0,
+    /// Renamed, and the one before it compressed.
+    Packed = 1,
 }
 
 impl<'a> Writer<'a> {
@@ -117,7 +129,7 @@ impl<'a> Writer<'a> {
         per_second: u64,
         is_read: &'a AtomicBool,
     ) -> Self {
-        Self { log, dice, lines, per_second, next: 0, is_read, rotations: 0 }
+        Self { log, dice, lines, per_second, next: 0, is_read, rotations: [0; 2] }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -144,10 +156,18 @@ impl<'a> Writer<'a> {
     }
 
     fn rotate(&mut self, file: &mut File) -> Result<()> {
-        for number in (1..=self.rotations).rev() {
-            fs::rename(self.named(number), self.named(number + 1))?;
+        let way = *self.dice.pick(&[Way::Renamed, Way::Packed]);
+        let rotated = self.rotations.iter().sum::<usize>();
+        for number in (1..=rotated).rev() {
+            for end in ["", ".gz"] {
+                let old = self.named(number, end);
+                if old.exists() {
+                    fs::rename(old, self.named(number + 1, end))?;
+                }
+            }
         }
-        fs::rename(self.log, self.named(1))?;
+        let last = self.named(1, "");
+        fs::rename(self.log, &last)?;
         let new = OpenOptions::new().create(true).append(true).open(self.log)?;
         if self.dice.percent(50) {
             thread::sleep(self.dice.time(Duration::ZERO, LINGER));
@@ -155,13 +175,22 @@ impl<'a> Writer<'a> {
             self.next += 1;
         }
         *file = new;
-        self.rotations += 1;
+        let before = self.named(2, "");
+        if matches!(way, Way::Packed) && before.exists() {
+            // With the time of the file that it was, as gzip and zstd leave it.
+            let changed = fs::metadata(&before)?.modified()?;
+            let mut packed = File::create(self.named(2, ".gz"))?;
+            packed.write_all(&Encoding::Gzip.encode(&fs::read(&before)?)?)?;
+            packed.set_modified(changed)?;
+            fs::remove_file(before)?;
+        }
+        self.rotations[way as usize] += 1;
         Ok(())
     }
 
-    fn named(&self, number: usize) -> PathBuf {
+    fn named(&self, number: usize, end: &str) -> PathBuf {
         let mut name = self.log.as_os_str().to_owned();
-        name.push(format!(".{number}"));
+        name.push(format!(".{number}{end}"));
         name.into()
     }
 }
