@@ -122,9 +122,9 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes, none of which has parameters, become a label.
+/// A client can ask for any path; only routes become a label, those of a page as one.
 fn route_label(path: &str) -> &'static str {
-    const ROUTES: [&str; 11] = [
+    const ROUTES: [&str; 12] = [
         "/logs",
         "/analytics",
         "/analytics/series",
@@ -136,6 +136,10 @@ fn route_label(path: &str) -> &'static str {
         "/healthz",
         "/readyz",
         "/version",
+        "/openapi.json",
     ];
+    if path == "/docs" || path.starts_with("/docs/") {
+        return "/docs";
+    }
     ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }
