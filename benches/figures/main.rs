@@ -29,6 +29,7 @@ mod latency;
 mod measure;
 mod memory;
 mod queries;
+mod readers;
 mod recovery;
 mod safety;
 mod unsynced;
@@ -49,6 +50,7 @@ Without names, all of them are run.
   safety     what each step that makes a batch durable costs
   recovery   a start after a crash, beside one with nothing to do
   queries    most frequent paths and totals over a day, while others send
+  readers    200 connections that ask 100 times a second, beside those who send
 
   --quick    all of it tiny, to see that it works
   --full     growth to 10,000,000 keys, too; takes long";
@@ -56,7 +58,7 @@ Without names, all of them are run.
 /// Measures and prints.
 type Figure = fn(&Options) -> Result<()>;
 
-const FIGURES: [(&str, Figure); 7] = [
+const FIGURES: [(&str, Figure); 8] = [
     ("latency", latency::run),
     ("growth", growth::run),
     ("memory", memory::run),
@@ -64,6 +66,7 @@ const FIGURES: [(&str, Figure); 7] = [
     ("safety", safety::run),
     ("recovery", recovery::run),
     ("queries", queries::run),
+    ("readers", readers::run),
 ];
 
 fn main() -> Result<()> {
