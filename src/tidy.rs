@@ -64,6 +64,7 @@ fn modules_know_only_what_is_below_them() {
         "http",
         "import",
         "loadgen",
+        "prometheus",
         "query",
         "service",
         "tokens",
