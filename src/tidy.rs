@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the sources, outside of any engine")]
 
+mod deploy;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -72,6 +72,7 @@ async fn observe(app: Arc<App>, mut routes: Router, mut request: Request) -> Res
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let allow = response.headers_mut().remove(header::ALLOW);
         log_refusal(&problem, &id, method, route);
+        metrics::refused(problem.kind().name());
         response = problem.render(&id);
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
