@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::evaluate::{Labels, Series};
+use crate::limits;
 use crate::window::Minute;
 
 /// An answer with this content.
@@ -16,6 +17,21 @@ pub fn success(data: &impl Serialize) -> Vec<u8> {
         data: &'a T,
     }
     to_json(&Success { status: "success", data })
+}
+
+/// A list, which may have been cut.
+#[must_use]
+pub fn list(items: &impl Serialize, is_cut: bool) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct List<'a, T> {
+        status: &'static str,
+        data: &'a T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warnings: Option<[String; 1]>,
+    }
+    let max = limits::PROMETHEUS_VALUES_MAX;
+    let warnings = is_cut.then(|| [format!("there may be more: at most {max} are listed")]);
+    to_json(&List { status: "success", data: items, warnings })
 }
 
 /// A refusal.

@@ -76,12 +76,6 @@ impl Plan {
         self.steps.push(step);
         self
     }
-
-    /// Whether the answer still says the metric's name; a sum is not the metric any more.
-    #[must_use]
-    pub fn keeps_name(&self) -> bool {
-        self.window.is_none() && !self.steps.iter().any(|step| matches!(step, Step::Sum(_)))
-    }
 }
 
 impl Choice {
@@ -104,6 +98,13 @@ pub struct Scope {
     pub customer: Option<CustomerId>,
     /// What the other labels must be like.
     pub matchers: Vec<Matcher>,
+}
+
+/// Everything.
+impl Default for Scope {
+    fn default() -> Self {
+        Self { metrics: Metric::ALL.to_vec(), customer: None, matchers: Vec::new() }
+    }
 }
 
 impl Scope {

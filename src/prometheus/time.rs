@@ -52,6 +52,13 @@ impl Grid {
         Ok(Self { first, step, count })
     }
 
+    /// The time that windows of so many minutes reach over; `None`: as many as the step.
+    #[must_use]
+    pub fn span(self, window: Option<u32>) -> Span {
+        let from = Minute(self.first.0.saturating_sub(window.unwrap_or(self.step)));
+        Span { from, to: self.times().last().unwrap_or(from) }
+    }
+
     /// The moments.
     pub fn times(self) -> impl Iterator<Item = Minute> {
         // The bound of points fits.
