@@ -155,6 +155,18 @@ pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const TOP_ROWS_MAX: usize = 1_000;
 /// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
 pub const TOP_KEYS_MAX: usize = 1_000_000;
+/// Points in one page of a series that is split or filtered; `next` goes on.
+pub const SPLIT_POINTS_MAX: usize = 1_440;
+/// Names read for one page of such a series; it ends with the window that passes it.
+pub const SPLIT_NAMES_MAX: usize = 10_000_000;
+/// Most keys that a series can be split by; the rest is added up.
+pub const SPLIT_KEYS_MAX: usize = 50;
+/// Agents of artificial intelligence that a summary names.
+pub const SUMMARY_AI_MAX: usize = 20;
+/// Customers that one answer may add up; more answer 400.
+pub const CUSTOMERS_LISTED_MAX: usize = 1_000_000;
+/// Longest text in a parameter of a query; a longer one answers 400.
+pub const PARAMETER_BYTES_MAX: usize = PATH_BYTES_MAX + METHOD_BYTES_MAX + 1;
 /// Bytes of a query in PromQL, or of a selector; a longer one answers 400.
 pub const PROMQL_BYTES_MAX: usize = 16 * 1024;
 /// Brackets and functions within each other in a query in PromQL; more answer 400.
@@ -162,7 +174,7 @@ pub const PROMQL_DEPTH_MAX: usize = 32;
 /// Bytes that a regular expression of a query may take once it is compiled; more answer 400.
 pub const PROMQL_REGEX_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a form that is posted to the Prometheus API; a larger one answers 413.
-pub const PROMETHEUS_FORM_BYTES_MAX: usize = 64 * 1024;
+pub const PROMETHEUS_FORM_BYTES_MAX: usize = 32 * 1024;
 /// Selectors, `match[]`, of one request to the Prometheus API; more answer 400.
 pub const PROMETHEUS_SELECTORS_MAX: usize = 16;
 /// Points of one series, as many as Prometheus itself has; more answer 400.
