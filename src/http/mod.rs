@@ -12,6 +12,7 @@ mod logs;
 mod observe;
 mod parameters;
 pub mod problem;
+mod prometheus;
 mod sender;
 mod server;
 mod stall;
@@ -140,6 +141,7 @@ pub fn routes(app: Arc<App>, door: Door) -> Observed {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
+        .merge(prometheus::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&app));

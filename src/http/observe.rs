@@ -16,6 +16,7 @@ use tower::{BoxError, Service};
 use super::App;
 use super::auth::Door;
 use super::problem::Problem;
+use super::prometheus;
 use super::unread;
 use crate::ids::RequestId;
 use crate::telemetry::metrics;
@@ -69,6 +70,7 @@ async fn observe(app: Arc<App>, mut routes: Router, mut request: Request) -> Res
     let id = request_id(&app, &request);
     let method = method_label(request.method());
     let route = route_label(request.uri().path());
+    let is_prometheus = prometheus::is_route(request.uri().path());
     request.extensions_mut().insert(id.clone());
 
     let Ok(mut response) = routes.call(request).await;
@@ -76,7 +78,10 @@ async fn observe(app: Arc<App>, mut routes: Router, mut request: Request) -> Res
         let allow = response.headers_mut().remove(header::ALLOW);
         log_refusal(&problem, &id, method, route);
         metrics::refused(problem.kind().name());
-        response = problem.render(&id);
+        response = match is_prometheus {
+            true => prometheus::refusal(problem, &id),
+            false => problem.render(&id),
+        };
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -123,7 +128,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes, none of which has parameters, become a label.
+/// A client can ask for any path; only routes become a label, without their parameters.
 fn route_label(path: &str) -> &'static str {
     const ROUTES: [&str; 11] = [
         "/logs",
@@ -138,5 +143,6 @@ fn route_label(path: &str) -> &'static str {
         "/readyz",
         "/version",
     ];
-    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+    let known = ROUTES.into_iter().find(|route| *route == path);
+    known.or_else(|| prometheus::route_label(path)).unwrap_or("other")
 }

@@ -223,7 +223,8 @@ impl IntoResponse for Problem {
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, \
-                  /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz and /version";
+                  /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz, \
+                  /version, and for clients of Prometheus those below /api/v1";
     Problem::new(Type::NotFound, format!("there is no {}; the routes are {routes}", uri.path()))
 }
 

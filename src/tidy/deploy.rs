@@ -1,4 +1,4 @@
-//! What dashboards and alerts in `deploy/` ask for: nothing that is not there. `e2e/prometheus.rs`
+//! What dashboards and alerts in `deploy/` ask for: nothing that is not there. `e2e/readers/`
 //! asks the real programs; this needs none of them.
 
 use std::collections::BTreeSet;

@@ -27,7 +27,7 @@ use answers::{
     SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
 use question::{Question, cursor, next_rows};
-pub(super) use turns::Turns;
+pub(super) use turns::{Turns, answer_json};
 use turns::{Written, answer};
 
 /// A customer's windows within a range.
@@ -276,7 +276,7 @@ fn limit_of_nothing() -> Problem {
 }
 
 /// A query that failed; a failing store ends the process.
-fn failed(app: &App, error: QueryError) -> Problem {
+pub(super) fn failed(app: &App, error: QueryError) -> Problem {
     let detail = error.to_string();
     match error {
         QueryError::Busy(_) => Problem::new(Type::Overloaded, format!("{detail}; try again")),

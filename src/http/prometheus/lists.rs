@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::super::App;
-use super::super::analytics::{failed, in_turn};
+use super::super::analytics::{answer_json, failed};
 use super::super::auth::Readable;
 use super::super::problem::Problem;
 use super::request::Asked;
@@ -29,7 +29,6 @@ pub(super) async fn labels(
     request: Request,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(&app, request).await?;
-    asked.check(&app)?;
     let mut names = BTreeSet::from([NAME]);
     for metric in asked.scopes()?.iter().flat_map(|scope| &scope.metrics) {
         names.extend(metric.labels());
@@ -44,7 +43,6 @@ pub(super) async fn values(
     request: Request,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(&app, request).await?;
-    asked.check(&app)?;
     let mut scopes = asked.scopes()?;
     if name == NAME {
         let names = scopes.iter().flat_map(|scope| &scope.metrics).map(|metric| metric.name());
@@ -115,7 +113,7 @@ async fn find<T: Ord + serde::Serialize + 'static>(
         }
     }
     app.answering()?;
-    in_turn(app, "application/json", move |app| {
+    answer_json(app, move |app| {
         let mut found = BTreeSet::new();
         let mut is_cut = false;
         for (whose, choice) in choices {

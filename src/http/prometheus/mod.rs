@@ -14,13 +14,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::get;
 
 use super::App;
-use super::analytics::{failed, in_turn};
-use super::auth;
+use super::analytics::{answer_json, failed};
 use super::problem::{Problem, Type};
-use crate::ids::CustomerId;
+use crate::counts::Totals;
+use crate::ids::{CustomerId, RequestId};
 use crate::prometheus::BadData;
 use crate::prometheus::answer;
 use crate::prometheus::evaluate::{Counted, Series, evaluate};
@@ -33,15 +33,14 @@ use crate::user_agent;
 use crate::window::Span;
 use request::Asked;
 
-/// The routes below this answer refusals as Prometheus does.
+/// What all routes begin with.
 const PREFIX: &str = "/api/v1/";
 
 /// The routes, to the state of all.
 pub(super) fn routes() -> Router<Arc<App>> {
-    let read = |handler: MethodRouter<Arc<App>>| handler;
     Router::new()
-        .route("/api/v1/query", read(get(instant).post(instant)))
-        .route("/api/v1/query_range", read(get(range).post(range)))
+        .route("/api/v1/query", get(instant).post(instant))
+        .route("/api/v1/query_range", get(range).post(range))
         .route("/api/v1/labels", get(lists::labels).post(lists::labels))
         .route("/api/v1/label/{name}/values", get(lists::values))
         .route("/api/v1/series", get(lists::series).post(lists::series))
@@ -67,23 +66,28 @@ pub(super) fn route_label(path: &str) -> Option<&'static str> {
     }
 }
 
-/// A refusal in the form that clients of Prometheus understand, if the route is one for them.
-pub(super) fn in_form(path: &str, problem: &Problem, mut rendered: Response) -> Response {
-    if path.starts_with(PREFIX) {
-        let kind = match rendered.status().as_u16() {
-            400 | 413 | 415 => "bad_data",
-            401 => "unauthorized",
-            403 => "forbidden",
-            404 | 405 => "not_found",
-            503 => "unavailable",
-            _ => "internal",
-        };
-        let json = answer::failure(kind, problem.detail());
-        *rendered.body_mut() = Body::from(json.to_string());
-        let content_type = HeaderValue::from_static("application/json");
-        rendered.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    }
-    rendered
+/// Whether refusals there are in the form that clients of Prometheus understand.
+pub(super) fn is_route(path: &str) -> bool {
+    path.starts_with(PREFIX)
+}
+
+/// A refusal in that form, once the request has its id.
+pub(super) fn refusal(problem: Problem, request: &RequestId) -> Response {
+    let kind = match problem.kind().status().as_u16() {
+        400 | 413 => "bad_data",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 | 405 => "not_found",
+        503 => "unavailable",
+        _ => "internal",
+    };
+    let json = answer::failure(kind, problem.detail());
+    // Status and headers are those of any refusal.
+    let mut response = problem.render(request);
+    *response.body_mut() = Body::from(json.to_string());
+    let content_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// `GET|POST /api/v1/query`: at one moment.
@@ -94,7 +98,6 @@ async fn instant(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let grid = Grid::instant(time.unwrap_or_else(|| asked.now()));
     let vector = match query {
         Query::Number(number) => {
-            asked.check(&app)?;
             return Ok(json(answer::scalar(grid.first, number)));
         }
         Query::Vector(vector) => vector,
@@ -102,7 +105,7 @@ async fn instant(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let plan = Plan::of(vector)?;
     let customer = asked.customer(&app, plan.choice.customer.as_ref())?;
     app.answering()?;
-    in_turn(&app, "application/json", move |app| {
+    answer_json(&app, move |app| {
         let is_ranked = plan.steps.iter().any(|step| matches!(step, Step::TopK(_)));
         Ok(answer::vector(&count(app, &customer, &plan, grid)?, is_ranked))
     })
@@ -119,7 +122,6 @@ async fn range(State(app): State<Arc<App>>, request: Request) -> Result<Response
     let grid = Grid::range(start, end, step, app.clock.wall())?;
     let vector = match query {
         Query::Number(number) => {
-            asked.check(&app)?;
             return Ok(json(answer::constant(grid.times(), number)));
         }
         Query::Vector(vector) => vector,
@@ -127,10 +129,7 @@ async fn range(State(app): State<Arc<App>>, request: Request) -> Result<Response
     let plan = Plan::of(vector)?;
     let customer = asked.customer(&app, plan.choice.customer.as_ref())?;
     app.answering()?;
-    in_turn(&app, "application/json", move |app| {
-        Ok(answer::matrix(&count(app, &customer, &plan, grid)?))
-    })
-    .await
+    answer_json(&app, move |app| Ok(answer::matrix(&count(app, &customer, &plan, grid)?))).await
 }
 
 /// Counts what a plan asks for, of a customer that the caller may read.
@@ -180,7 +179,7 @@ impl From<BadData> for Failed {
 impl Counted for Counting<'_> {
     type Error = Failed;
 
-    fn totals(&self, span: Span) -> Result<crate::counts::Totals, Failed> {
+    fn totals(&self, span: Span) -> Result<Totals, Failed> {
         self.0.totals(span).map_err(Failed::Query)
     }
 

@@ -28,9 +28,10 @@ pub(super) struct Asked {
 const LIST_SECONDS: f64 = 30.0 * 86_400.0;
 
 impl Asked {
-    /// Reads a form too, if one is posted.
+    /// Lets a request in that may ask for something, and reads a form too, if one is posted.
     pub(super) async fn read(app: &App, request: Request) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        let_in(app, &parts)?;
         let mut parameters = pairs(parts.uri.query().unwrap_or_default().as_bytes());
         if parts.method == Method::POST {
             let max = limits::PROMETHEUS_FORM_BYTES_MAX;
@@ -113,13 +114,14 @@ impl Asked {
     pub(super) fn readable(&self, app: &App) -> Result<Readable, Problem> {
         auth::readable(app, &self.parts)
     }
+}
 
-    /// Lets in whoever could ask for something, were a customer named.
-    pub(super) fn check(&self, app: &App) -> Result<(), Problem> {
-        match self.readable(app) {
-            Err(problem) if problem.kind() != Type::MissingCustomerId => Err(problem),
-            _ => Ok(()),
-        }
+/// Turns away whoever may read nothing, before a form is read. Whose counts are asked for may stand
+/// in there.
+fn let_in(app: &App, parts: &Parts) -> Result<(), Problem> {
+    match auth::readable(app, parts) {
+        Err(problem) if problem.kind() != Type::MissingCustomerId => Err(problem),
+        _ => Ok(()),
     }
 }
 
