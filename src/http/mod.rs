@@ -10,6 +10,7 @@ mod headers;
 mod health;
 mod logs;
 mod observe;
+mod openapi;
 mod parameters;
 pub mod problem;
 mod prometheus;
@@ -142,6 +143,10 @@ pub fn routes(app: Arc<App>, door: Door) -> Observed {
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
         .merge(prometheus::routes())
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::to_page))
+        .route("/docs/", get(openapi::page))
+        .route("/docs/{file}", get(openapi::file))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&app));

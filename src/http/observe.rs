@@ -128,9 +128,10 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes become a label, without their parameters.
+/// A client can ask for any path; only routes become a label, those of a page as one, and without
+/// their parameters.
 fn route_label(path: &str) -> &'static str {
-    const ROUTES: [&str; 11] = [
+    const ROUTES: [&str; 12] = [
         "/logs",
         "/analytics",
         "/analytics/series",
@@ -142,7 +143,11 @@ fn route_label(path: &str) -> &'static str {
         "/healthz",
         "/readyz",
         "/version",
+        "/openapi.json",
     ];
+    if path == "/docs" || path.starts_with("/docs/") {
+        return "/docs";
+    }
     let known = ROUTES.into_iter().find(|route| *route == path);
     known.or_else(|| prometheus::route_label(path)).unwrap_or("other")
 }
