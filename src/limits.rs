@@ -172,11 +172,13 @@ pub const PROMQL_BYTES_MAX: usize = 16 * 1024;
 /// Brackets and functions within each other in a query in PromQL; more answer 400.
 pub const PROMQL_DEPTH_MAX: usize = 32;
 /// Bytes that a regular expression of a query may take once it is compiled; more answer 400.
-pub const PROMQL_REGEX_BYTES_MAX: usize = 256 * 1024;
+pub const PROMQL_REGEX_BYTES_MAX: usize = 64 * 1024;
+/// Matchers of a selector in PromQL; more answer 400.
+pub const PROMQL_MATCHERS_MAX: usize = 8;
 /// Bytes of a form that is posted to the Prometheus API; a larger one answers 413.
 pub const PROMETHEUS_FORM_BYTES_MAX: usize = 32 * 1024;
 /// Selectors, `match[]`, of one request to the Prometheus API; more answer 400.
-pub const PROMETHEUS_SELECTORS_MAX: usize = 16;
+pub const PROMETHEUS_SELECTORS_MAX: usize = 4;
 /// Points of one series, as many as Prometheus itself has; more answer 400.
 pub const PROMETHEUS_POINTS_MAX: usize = 11_000;
 /// Parts of windows that are read for one query; more answer 400.

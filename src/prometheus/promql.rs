@@ -258,6 +258,10 @@ impl<'t> Parser<'t> {
                         break;
                     }
                 }
+                let max = limits::PROMQL_MATCHERS_MAX;
+                if selector.matchers.len() == max {
+                    return Err(BadData(format!("a selector has more than {max} matchers")));
+                }
                 selector.matchers.push(self.matching()?);
             }
         }

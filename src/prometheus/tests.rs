@@ -222,6 +222,8 @@ fn what_is_not_taken_is_said() {
     }
     let deep = format!("{}logmill_requests{}", "(".repeat(40), ")".repeat(40));
     assert!(parse(&deep).expect_err("too deep").0.contains("nested too deeply"));
+    let many = format!("logmill_requests{{{}}}", "path=\"/\",".repeat(9));
+    assert!(parse(&many).expect_err("too many").0.contains("more than 8 matchers"));
     let long = "x".repeat(limits::PROMQL_BYTES_MAX + 1);
     assert!(parse(&long).expect_err("too long").0.contains("longer than"));
 }
