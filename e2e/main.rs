@@ -1,5 +1,5 @@
-//! Runs the scenarios in `scenarios/`, then the torture cases and the real senders, against the
-//! real binary and sums up what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases, the real senders and readers, against
+//! the real binary and sums up what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless
@@ -15,6 +15,7 @@ mod client;
 mod compare;
 mod exchange;
 mod load;
+mod readers;
 mod request;
 mod scenario;
 mod senders;
@@ -59,10 +60,10 @@ struct Args {
     /// The binary to test, instead of the one cargo has just built
     #[arg(long = "binary", visible_alias = "release-binary", value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Run torture cases and senders in their full size, which takes long
+    /// Run torture cases, senders and readers in their full size, which takes long
     #[arg(long)]
     full: bool,
-    /// Seed of the torture cases and senders [default: of the clock]
+    /// Seed of the torture cases, senders and readers [default: of the clock]
     #[arg(long)]
     seed: Option<u64>,
     /// Flags that cargo and nextest pass to every test; they change nothing here.
@@ -125,8 +126,9 @@ fn run(args: &Args) -> Result<bool> {
         scenarios.iter().flat_map(runs_of).filter(|run| args.wants(&run.name)).collect();
     let torture = torture::CASES.iter().map(|case| (format!("torture/{}", case.name), case));
     let senders = senders::CASES.iter().map(|case| (format!("senders/{}", case.name), case));
+    let readers = readers::CASES.iter().map(|case| (format!("readers/{}", case.name), case));
     let cases: Vec<(String, &Case)> =
-        torture.chain(senders).filter(|(name, _)| args.wants(name)).collect();
+        torture.chain(senders).chain(readers).filter(|(name, _)| args.wants(name)).collect();
     if args.list {
         // Nothing is ignored, so a harness that asks for the ignored ones gets none.
         if !args.harness.ignored {

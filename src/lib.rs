@@ -16,7 +16,8 @@
 //!   [`journal`], and only then has them dispatched and answered.
 //! - [`partition`] says which [`worker`] owns a window; that one rolls it up into a [`delta`].
 //! - [`checkpoint`] moves deltas into the [`store`], at one cut through all queues.
-//! - [`query`] overlays the store with what is still in memory.
+//! - [`query`] overlays the store with what is still in memory; [`prometheus`] asks it in the words
+//!   of PromQL.
 //!
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
 //! threads; [`service`] joins engine and HTTP. [`import`] is the client for log files, [`loadgen`]
@@ -70,6 +71,7 @@ pub mod loadgen;
 pub mod names;
 pub mod partition;
 pub mod paths;
+pub mod prometheus;
 pub mod query;
 pub mod rebuild;
 pub mod recovery;

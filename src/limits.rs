@@ -167,6 +167,31 @@ pub const SUMMARY_AI_MAX: usize = 20;
 pub const CUSTOMERS_LISTED_MAX: usize = 1_000_000;
 /// Longest text in a parameter of a query; a longer one answers 400.
 pub const PARAMETER_BYTES_MAX: usize = PATH_BYTES_MAX + METHOD_BYTES_MAX + 1;
+/// Bytes of a query in PromQL, or of a selector; a longer one answers 400.
+pub const PROMQL_BYTES_MAX: usize = 16 * 1024;
+/// Brackets and functions within each other in a query in PromQL; more answer 400.
+pub const PROMQL_DEPTH_MAX: usize = 32;
+/// Bytes that a regular expression of a query may take once it is compiled; more answer 400.
+pub const PROMQL_REGEX_BYTES_MAX: usize = 64 * 1024;
+/// Matchers of a selector in PromQL; more answer 400.
+pub const PROMQL_MATCHERS_MAX: usize = 8;
+/// Bytes of a form that is posted to the Prometheus API; a larger one answers 413.
+pub const PROMETHEUS_FORM_BYTES_MAX: usize = 32 * 1024;
+/// Selectors, `match[]`, of one request to the Prometheus API; more answer 400.
+pub const PROMETHEUS_SELECTORS_MAX: usize = 4;
+/// Points of one series, as many as Prometheus itself has; more answer 400.
+pub const PROMETHEUS_POINTS_MAX: usize = 11_000;
+/// Parts of windows that are read for one query; more answer 400.
+pub const PROMETHEUS_TILES_MAX: usize = 50_000;
+/// Counts, of a series in one part of a window, that a query may hold at once; more answer 400.
+pub const PROMETHEUS_PLACES_MAX: usize = 1_000_000;
+/// Series of one answer; more answer 400.
+pub const PROMETHEUS_SERIES_MAX: usize = 1_000;
+/// Samples of all series of one answer together; more answer 400.
+pub const PROMETHEUS_SAMPLES_MAX: usize = 500_000;
+/// Values of one label, or series of one metric, that are listed; the rest are left out, with a
+/// warning.
+pub const PROMETHEUS_VALUES_MAX: usize = 1_000;
 /// Queries running at once; a further one waits, up to [`QUERY_WAIT_MAX`], then answers 503.
 pub const QUERIES_RUNNING_MAX: usize = 4;
 /// Queries waiting to run; a further one answers 503.

@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the sources, outside of any engine")]
 
+mod deploy;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +66,7 @@ fn modules_know_only_what_is_below_them() {
         "http",
         "import",
         "loadgen",
+        "prometheus",
         "query",
         "service",
         "tokens",

@@ -39,9 +39,9 @@ use crate::server::{Launch, Server};
 /// Lines of the server's log that a failure shows.
 const LOG_LINES: usize = 5;
 
-/// One way of tormenting the server, or a real sender that must get along with it.
+/// One way of tormenting the server, or a real sender or reader that must get along with it.
 pub(crate) struct Case {
-    /// `torture/<name>` or `senders/<name>`.
+    /// `torture/<name>`, `senders/<name>` or `readers/<name>`.
     pub(crate) name: &'static str,
     /// One sentence: what holds if this passes.
     pub(crate) title: &'static str,

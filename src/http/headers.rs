@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName};
 use super::problem::{Problem, Type};
 use crate::ids::{CustomerId, InvalidId};
 
-const CUSTOMER: HeaderName = HeaderName::from_static("x-customer-id");
+pub(super) const CUSTOMER: HeaderName = HeaderName::from_static("x-customer-id");
 
 /// The one value of a header; `None` if the header is not there.
 pub(super) fn single<'h>(

@@ -13,6 +13,7 @@ mod observe;
 mod openapi;
 mod parameters;
 pub mod problem;
+mod prometheus;
 mod sender;
 mod server;
 mod stall;
@@ -141,6 +142,7 @@ pub fn routes(app: Arc<App>, door: Door) -> Observed {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
+        .merge(prometheus::routes())
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::to_page))
         .route("/docs/", get(openapi::page))

@@ -16,6 +16,7 @@ use tower::{BoxError, Service};
 use super::App;
 use super::auth::Door;
 use super::problem::Problem;
+use super::prometheus;
 use super::unread;
 use crate::ids::RequestId;
 use crate::telemetry::metrics;
@@ -69,13 +70,18 @@ async fn observe(app: Arc<App>, mut routes: Router, mut request: Request) -> Res
     let id = request_id(&app, &request);
     let method = method_label(request.method());
     let route = route_label(request.uri().path());
+    let is_prometheus = prometheus::is_route(request.uri().path());
     request.extensions_mut().insert(id.clone());
 
     let Ok(mut response) = routes.call(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let allow = response.headers_mut().remove(header::ALLOW);
         log_refusal(&problem, &id, method, route);
-        response = problem.render(&id);
+        metrics::refused(problem.kind().name());
+        response = match is_prometheus {
+            true => prometheus::refusal(problem, &id),
+            false => problem.render(&id),
+        };
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -122,7 +128,8 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes become a label, those of a page as one.
+/// A client can ask for any path; only routes become a label, those of a page as one, and without
+/// their parameters.
 fn route_label(path: &str) -> &'static str {
     const ROUTES: [&str; 12] = [
         "/logs",
@@ -141,5 +148,6 @@ fn route_label(path: &str) -> &'static str {
     if path == "/docs" || path.starts_with("/docs/") {
         return "/docs";
     }
-    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+    let known = ROUTES.into_iter().find(|route| *route == path);
+    known.or_else(|| prometheus::route_label(path)).unwrap_or("other")
 }

@@ -14,6 +14,7 @@ mod filter;
 pub(crate) mod overlaid;
 mod ranking;
 mod series;
+mod spans;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use customers::{customers, customers_of};
 pub use filter::{By, Filter};
 pub use ranking::{Ranked, Rows, Top, TopRow, top};
 pub use series::{Series, Split, SplitPoint, series, split};
+pub use spans::Spans;
 pub use summary::{Summary, summary};
 pub use windows::{WindowsPage, windows};
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod isolation;
+mod prometheus;
 mod queries;
 mod tokens;
 

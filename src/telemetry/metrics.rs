@@ -54,6 +54,8 @@ metrics! {
         "Requests answered.";
     REQUEST_SECONDS "logmill_http_request_duration_seconds" Histogram ["method", "route", "status"]
         "Time from a request's head to its answer.";
+    REFUSALS "logmill_refusals_total" Counter ["problem"]
+        "Requests refused, by the type of the problem.";
     CONNECTIONS "logmill_http_connections" Gauge []
         "Open connections.";
     BATCHES "logmill_batches_total" Counter ["outcome"]
@@ -157,14 +159,33 @@ fn describe() {
     }
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // A counter that does not exist until it counts cannot be told from one that is not kept.
-    for name in [ENTRIES, SYNCS, REPLAYED, LATE, KEYS_EARLY] {
+    for name in [ENTRIES, SYNCS, REPLAYED, LATE, KEYS_EARLY, PUT_ASIDE] {
         counter!(name).absolute(0);
+    }
+    for problem in WATCHED_PROBLEMS {
+        counter!(REFUSALS, "problem" => problem).absolute(0);
+    }
+    for reason in ["replayed", "dropped", "expired", "crowded-out"] {
+        counter!(LETTERS_ENDED, "reason" => reason).absolute(0);
+    }
+    for outcome in ["answered", "rejected", "overloaded"] {
+        counter!(QUERIES, "outcome" => outcome).absolute(0);
     }
     for outcome in [Outcome::Accepted, Outcome::Duplicate, Outcome::Conflict, Outcome::Rejected] {
         counter!(BATCHES, "outcome" => outcome.label()).absolute(0);
     }
     counter!(BATCHES, "outcome" => Outcome::Overloaded.label()).absolute(0);
 }
+
+/// Problems whose first occurrence is worth an alert: to see a counter grow, it must be there before.
+const WATCHED_PROBLEMS: [&str; 6] = [
+    "overloaded",
+    "customer-share-exceeded",
+    "disk-full",
+    "unavailable",
+    "body-timeout",
+    "internal-error",
+];
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +234,11 @@ pub fn request(method: &'static str, route: &'static str, status: u16, took: Dur
         count.increment(1);
         seconds.record(took.as_secs_f64());
     });
+}
+
+/// A request was refused; the type of the problem is one of a few.
+pub fn refused(problem: &'static str) {
+    counter!(REFUSALS, "problem" => problem).increment(1);
 }
 
 /// A connection was opened (+1) or closed (-1).

@@ -28,7 +28,7 @@ use answers::{
     SplitJson, SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
 use question::{Question, cursor, next_rows};
-pub(super) use turns::Turns;
+pub(super) use turns::{Turns, answer_json};
 use turns::{Written, answer};
 
 /// A customer's windows within a range.
@@ -360,7 +360,7 @@ fn limit_of_nothing() -> Problem {
 }
 
 /// A query that failed; a failing store ends the process.
-fn failed(app: &App, error: QueryError) -> Problem {
+pub(super) fn failed(app: &App, error: QueryError) -> Problem {
     let detail = error.to_string();
     match error {
         QueryError::Busy(_) => Problem::new(Type::Overloaded, format!("{detail}; try again")),

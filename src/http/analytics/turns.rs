@@ -85,6 +85,34 @@ pub(super) async fn answer<F>(
 where
     F: FnOnce(&App, &Question) -> Result<Written, Problem> + Send + 'static,
 {
+    in_turn(app, move |app, place| {
+        let written = work(app, &question)?;
+        let room = app.queries.room_for(&written.body)?;
+        Ok(respond(&question, written, (place, room)))
+    })
+    .await
+}
+
+/// The same for JSON that is made anew each time.
+pub(in crate::http) async fn answer_json<F>(app: &Arc<App>, work: F) -> Result<Response, Problem>
+where
+    F: FnOnce(&App) -> Result<Vec<u8>, Problem> + Send + 'static,
+{
+    in_turn(app, move |app, place| {
+        let body = work(app)?;
+        let room = app.queries.room_for(&body)?;
+        let body = Body::new(Answer { body, taken: 0, _place: place, _room: room });
+        Ok(([(header::CONTENT_TYPE, Form::Json.media_type())], body).into_response())
+    })
+    .await
+}
+
+/// Runs blocking work when it is its turn, and counts what becomes of the query. The work is given
+/// the query's place, which the answer keeps.
+async fn in_turn<F>(app: &Arc<App>, work: F) -> Result<Response, Problem>
+where
+    F: FnOnce(&App, OwnedSemaphorePermit) -> Result<Response, Problem> + Send + 'static,
+{
     let result = async {
         let turn = app.queries.take().await?;
         let shared = Arc::clone(app);
@@ -92,10 +120,7 @@ where
         // work; its turn is over when that is (L1).
         let work = move || {
             let (place, turn) = turn;
-            let answer = work(&shared, &question).and_then(|written| {
-                let room = shared.queries.room_for(&written.body)?;
-                Ok(respond(&question, written, (place, room)))
-            });
+            let answer = work(&shared, place);
             drop(turn);
             answer
         };
