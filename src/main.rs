@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         (Command::Serve { repair }, Ok(effective)) => {
             Ok(cli::serve::run(&effective, repair, &mut out))
         }
+        (Command::Demo(args), Ok(_)) => Ok(cli::demo::run(&args, &mut out)),
         (Command::Backup(args), Ok(effective)) => Ok(cli::backup::run(&args, &effective, &mut out)),
         (Command::DeadLetters(command), Ok(effective)) => {
             Ok(cli::dead_letters::run(&command, &effective, &mut out))
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         }
         (Command::Loadgen(args), Ok(effective)) => {
             Ok(cli::loadgen::run(&args, effective.config.server.listen, &mut out))
+        }
+        (Command::View(command), Ok(effective)) => {
+            Ok(cli::view::run(&command, effective.config.server.listen, &mut out))
         }
         #[cfg(feature = "failpoints")]
         (Command::Failpoints, Ok(_)) => {
