@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let exit = match (invocation.command, loaded) {
         (Command::Config(ConfigCommand::Check), loaded) => cli::config::check(&loaded, &mut out),
+        (Command::Demo(args), _) => Ok(cli::demo::run(&args, &mut out)),
         (_, Err(error)) => {
             writeln!(io::stderr(), "error: {error}").ok();
             Ok(Exit::Usage)
@@ -33,7 +34,6 @@ fn main() -> ExitCode {
         (Command::Serve { repair }, Ok(effective)) => {
             Ok(cli::serve::run(&effective, repair, &mut out))
         }
-        (Command::Demo(args), Ok(_)) => Ok(cli::demo::run(&args, &mut out)),
         (Command::Backup(args), Ok(effective)) => Ok(cli::backup::run(&args, &effective, &mut out)),
         (Command::DeadLetters(command), Ok(effective)) => {
             Ok(cli::dead_letters::run(&command, &effective, &mut out))

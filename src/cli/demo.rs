@@ -4,10 +4,11 @@
 //! no data of another server is touched.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -18,13 +19,15 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use super::healthcheck::{ask, base_url};
 use super::loadgen::{ask_at_signals, duration};
 use super::{Exit, serve};
 use crate::config::Config;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::error::EngineError;
 use crate::loadgen::{self, Days, LoadOptions, Stop};
-use crate::{limits, service, telemetry};
+use crate::service::{self, Listeners};
+use crate::{limits, telemetry};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,12 +39,17 @@ The traffic is that of `logmill loadgen`: browsers, search engines, AI crawlers,
 libraries that visit three sites, busy by day and quiet at night (UTC); some entries come late, some
 batches twice. Ctrl-C ends it.";
 
+const NO_RUNTIME: &str = "cannot start the runtime";
+const ANY_LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The busiest first.
 const CUSTOMERS: [&str; 3] = ["shop", "blog", "docs"];
 /// A range of 24 hours and the one before it.
 const HISTORY_MINUTES: u64 = 2 * 24 * 60;
-/// Entries in a batch of the history.
-const HISTORY_BATCH_ENTRIES: u64 = 1_000;
+/// Entries in a batch of the history: all of one customer, so they must not be many minutes.
+const HISTORY_BATCH_ENTRIES: usize = 200;
+/// From the start of the server until it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 /// For so long the traffic stays as busy as it is.
 const STRETCH: Duration = Duration::from_secs(5 * 60);
 const LATE_PERCENT: u8 = 2;
@@ -95,30 +103,38 @@ fn demo(args: &DemoArgs, out: &mut impl Write) -> anyhow::Result<()> {
         (None, None) => bail!("there is no data directory"),
     };
     let mut config = Config::default();
-    config.log.level = "warn".to_owned();
+    config.log.level = "error".to_owned();
     telemetry::logging::init(&config.log)?;
     config.server.data_dir.clone_from(&data_dir);
 
-    let runtime = Runtime::new().context("cannot start the runtime")?;
-    let entered = runtime.enter();
-    let listener = listen(args.listen, out)?;
+    let runtime = Runtime::new().context(NO_RUNTIME)?;
+    let listener = runtime.block_on(async { listen(args.listen, out) })?;
     if is_new(&data_dir) {
         writeln!(out, "counting the requests of the last two days …").and_then(|()| out.flush())?;
-        // What is two days old is on time here, as if it had been sent then.
-        let mut early = config.clone();
-        early.windows.grace = Duration::from_secs(2 * HISTORY_MINUTES * 60);
-        let local = serve::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        on_server(&runtime, early, local, |url| send(&history(url, args.rate), &stop))?;
+        count_history(&config, args.rate, &stop)?;
     }
     if !stop.is_asked() {
-        let sent = on_server(&runtime, config, listener, |url| {
+        // Where operators come, every customer can be looked at; nobody needs another door.
+        let public = runtime.block_on(async { serve::bind(ANY_LOCAL) })?;
+        let listeners = Listeners { public, operators: Some(listener) };
+        let sent = on_server(&runtime, config, listeners, |url| {
             introduce(url, args, out)?;
             live(url, args, &stop)
         })?;
         writeln!(out, "stopped after {} live requests", HumanCount(sent))?;
     }
-    drop(entered);
     Ok(())
+}
+
+/// Counts two days of requests as if each had been sent in its time.
+fn count_history(config: &Config, rate: u64, stop: &Arc<Stop>) -> anyhow::Result<()> {
+    let mut config = config.clone();
+    // So that nothing of it is late.
+    config.windows.grace = Duration::from_secs(2 * HISTORY_MINUTES * 60);
+    // A runtime of its own: when it has been dropped, nothing holds the data directory any more.
+    let runtime = Runtime::new().context(NO_RUNTIME)?;
+    let listener = runtime.block_on(async { serve::bind(ANY_LOCAL) })?;
+    on_server(&runtime, config, listener.into(), |url| send(&history(url, rate), stop)).map(drop)
 }
 
 /// The address that is asked for, or else the usual one, or else any.
@@ -140,26 +156,39 @@ fn is_new(data_dir: &Path) -> bool {
     data_dir.read_dir().map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// Runs a server, does something with it by its address, and ends it in good order.
+/// Runs a server, does something with it by its best address, and ends it in good order.
 fn on_server<T>(
     runtime: &Runtime,
     config: Config,
-    listener: TcpListener,
+    listeners: Listeners,
     work: impl FnOnce(&str) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+    let door = listeners.operators.as_ref().unwrap_or(&listeners.public);
+    let url = base_url(door.local_addr().context("the listener has no address")?);
     let (end, is_over) = oneshot::channel::<()>();
     let server = runtime.spawn(async move {
         let shutdown = async {
             is_over.await.ok();
         };
-        service::run(&config, None, false, listener, shutdown).await
+        service::run(&config, None, false, listeners, shutdown).await
     });
-    let done = work(&url);
+    let done = wait_until_ready(&url, || server.is_finished()).and_then(|()| work(&url));
     // A server that has failed hears nothing any more, and says why.
     end.send(()).ok();
     runtime.block_on(server).context("the server ended early")??;
     done
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person waits for it in real time")]
+fn wait_until_ready(url: &str, has_ended: impl Fn() -> bool) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !matches!(ask(&format!("{url}/readyz")), Ok(200)) {
+        if has_ended() || began.elapsed() > START_TIMEOUT {
+            bail!("the server did not become ready");
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 fn introduce(url: &str, args: &DemoArgs, out: &mut impl Write) -> io::Result<()> {
@@ -185,7 +214,7 @@ fn live(url: &str, args: &DemoArgs, stop: &Arc<Stop>) -> anyhow::Result<u64> {
     while !stop.is_asked() && left.is_none_or(|left| !left.is_zero()) {
         let stretch = left.unwrap_or(STRETCH).min(STRETCH);
         let minute = u64::try_from(Timestamp::now().as_second() / 60).unwrap_or_default();
-        let rate = (args.rate * loadgen::busyness_percent(minute)).div_ceil(100);
+        let rate = ((args.rate * loadgen::busyness_percent(minute) + 50) / 100).max(1);
         sent += send(&LoadOptions { duration: Some(stretch), ..options(url, rate) }, stop)?;
         left = left.map(|left| left.saturating_sub(stretch));
     }
@@ -209,7 +238,8 @@ fn history(url: &str, rate: u64) -> LoadOptions {
     LoadOptions {
         rate: None,
         entries: Some(entries),
-        batch_entries: usize::try_from(HISTORY_BATCH_ENTRIES).unwrap_or(1),
+        batch_entries: HISTORY_BATCH_ENTRIES,
+        connections: 8,
         late: 0,
         duplicates: 0,
         start,
@@ -251,7 +281,7 @@ mod tests {
     fn only_a_usual_port_that_is_taken_is_replaced() {
         let runtime = Runtime::new().expect("a runtime");
         let _entered = runtime.enter();
-        let taken = serve::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let taken = serve::bind(ANY_LOCAL).expect("a free port");
         let address = taken.local_addr().expect("an address");
         let mut out = Vec::new();
         assert!(listen(Some(address), &mut out).is_err(), "that very port was asked for");

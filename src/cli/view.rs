@@ -79,7 +79,7 @@ struct Asked {
 /// When.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Range {
-    /// First time, in RFC 3339 or as -90m, -24h, -7d, -2w [default: 60 windows before --to]
+    /// First time: RFC 3339, or -90m, -24h, -7d, -2w [default: 60 windows ago]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
 
@@ -123,9 +123,9 @@ pub struct TopArgs {
     #[command(flatten)]
     range: Range,
 
-    /// What is counted: path, userAgent or kind
-    #[arg(long, value_name = "WHAT", default_value = "path")]
-    by: String,
+    /// path, userAgent or kind [default: path, or what the filter is about]
+    #[arg(long, value_name = "WHAT")]
+    by: Option<String>,
 
     /// Rows
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = rows())]
@@ -233,7 +233,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "SIZE")]
     window_size: Option<String>,
 
-    /// Of top: path, userAgent or kind [default: path]
+    /// Of top: path, userAgent or kind
     #[arg(long, value_name = "WHAT")]
     by: Option<String>,
 
@@ -344,7 +344,7 @@ impl TopArgs {
     fn question(&self) -> Question {
         let compare = (self.compare == Compare::Previous).then_some("previous");
         let question = self.range.ask(Question::new("/analytics/top"));
-        let question = question.with("by", Some(&self.by)).with("limit", Some(self.limit));
+        let question = question.with("by", self.by.as_ref()).with("limit", Some(self.limit));
         self.filter.ask(question.with("compare", compare))
     }
 }

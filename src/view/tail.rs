@@ -125,7 +125,10 @@ impl Minutes {
             let text = if is_json {
                 escaped(raw.get())
             } else {
-                truncate_str(&line(&window, before, screen), screen.columns, "…").into_owned()
+                let line = line(&window, before, screen);
+                // One that took two lines could not be written anew.
+                let room = if screen.is_terminal { screen.columns } else { usize::MAX };
+                truncate_str(&line, room, "…").into_owned()
             };
             lines.push(NewsLine { text, replaces: replaces && !is_json });
             self.last = Some(window.window_start);

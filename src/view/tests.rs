@@ -39,11 +39,11 @@ fn a_top_list_is_a_table_with_bars() {
     let text = table(&top_answer(), PIPE);
     let expected = "\
 acme  2026-11-26T17:00Z to 2026-11-26T18:00Z  2,000 requests (+25.0 % against the period before)
-path                        requests   share   change
-GET /                          1,500  75.0 %  +50.0 %  █████
-GET /wörld/世界                  200  10.0 %  -50.0 %  ▋
+path                         requests   share   change
+GET /                           1,500  75.0 %  +50.0 %  ████
+GET /wörld/世界                   200  10.0 %  -50.0 %  ▌
 GET /a\\u{1b}[2J\\n\\r\\u{9b}3…         1   0.1 %      new  ▏
-(9 more)                         299  15.0 %
+(9 more)                          299  15.0 %
 ";
     assert_eq!(text, expected, "\n{text}");
 }
