@@ -48,6 +48,13 @@ pub(crate) struct Launch {
 pub(crate) struct Target(Arc<RwLock<String>>);
 
 impl Target {
+    /// A server that was not started here.
+    pub(crate) fn at(url: &str) -> Self {
+        let target = Self::default();
+        target.set(url);
+        target
+    }
+
     pub(crate) fn url(&self) -> String {
         self.0.read().expect("nobody panics while writing an address").clone()
     }

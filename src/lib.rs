@@ -21,7 +21,8 @@
 //!
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
 //! threads; [`service`] joins engine and HTTP. [`import`] is the client for log files, [`loadgen`]
-//! the one that makes up traffic to try a server; what they share is in `client`.
+//! the one that makes up traffic to try a server, [`view`] the one that shows what was counted;
+//! what they share is in `client`.
 //!
 //! For operators: [`backup`] copies a running server, asked over [`control`]; [`rebuild`] counts
 //! the archived journal again into a new data directory, and [`audit`] compares that with the
@@ -89,5 +90,6 @@ mod testing;
 mod tidy;
 pub mod tokens;
 pub mod user_agent;
+pub mod view;
 pub mod window;
 pub mod worker;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let exit = match (invocation.command, loaded) {
         (Command::Config(ConfigCommand::Check), loaded) => cli::config::check(&loaded, &mut out),
+        (Command::Demo(args), _) => Ok(cli::demo::run(&args, &mut out)),
         (_, Err(error)) => {
             writeln!(io::stderr(), "error: {error}").ok();
             Ok(Exit::Usage)
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         }
         (Command::Loadgen(args), Ok(effective)) => {
             Ok(cli::loadgen::run(&args, effective.config.server.listen, &mut out))
+        }
+        (Command::View(command), Ok(effective)) => {
+            Ok(cli::view::run(&command, effective.config.server.listen, &mut out))
         }
         #[cfg(feature = "failpoints")]
         (Command::Failpoints, Ok(_)) => {

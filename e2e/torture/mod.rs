@@ -8,6 +8,7 @@ mod backup;
 mod bodies;
 mod books;
 mod dead_letters;
+mod demo;
 pub(crate) mod dice;
 mod disk_full;
 mod figures;
@@ -26,7 +27,9 @@ mod power_cut;
 mod races;
 mod recovery;
 mod term;
+mod terminal;
 mod tool;
+mod views;
 mod volume;
 mod wire;
 
@@ -101,6 +104,16 @@ pub(crate) const CASES: &[Case] = &[
         name: "loadgen",
         title: "`logmill loadgen --verify` finds a right server right, and one request too many",
         run: loadgen::run,
+    },
+    Case {
+        name: "views",
+        title: "top, series, tail and export say what was sent, and no name steers a terminal",
+        run: views::run,
+    },
+    Case {
+        name: "demo",
+        title: "`logmill demo` shows traffic of two days and of now, and leaves nothing behind",
+        run: demo::run,
     },
     Case {
         name: "formats",

@@ -32,7 +32,7 @@ pub fn run(args: &HealthcheckArgs, listen: SocketAddr, out: &mut impl Write) -> 
 }
 
 /// The status, whatever it is. A proxy or a redirect would answer for another server.
-fn ask(url: &str) -> Result<u16, ureq::Error> {
+pub(super) fn ask(url: &str) -> Result<u16, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .proxy(None)

@@ -1,16 +1,68 @@
 //! `logmill import`: hands the arguments to [`crate::import`] and its result to the shell.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use clap::Args;
+
 use super::healthcheck::base_url;
-use super::{Exit, ImportArgs};
+use super::{Exit, server_url};
 use crate::config::{Config, formats};
-use crate::import::{self, ImportOptions};
+use crate::ids::CustomerId;
+use crate::import::{self, ImportOptions, Token};
+
+const EXAMPLES: &str = "\
+Examples:
+  logmill import access.log --customer acme
+  logmill import access.log.2.gz access.log.1 access.log --customer acme
+  logmill import 'old/access.log*' --customer acme
+  logmill import --follow /var/log/nginx/access.log --customer acme
+  xzcat old/*.xz | logmill import - --customer acme --url http://logs.internal:8080
+
+Importing the same file again, grown or rotated, counts its new lines only. Lines of formats other
+than combined are JSON objects, or rows of CSV with or without a header line. --follow sends new
+lines within about a second, waits for a server that is away, and finds rotated logs again after
+a restart. Files of a pattern are imported in the order in which they were last written.
+Exit code 1: a line was no entry; the first 20 are reported with their numbers.
+Exit code 2: the import stopped early; the same command goes on where it stopped.";
+
+/// `logmill import`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = EXAMPLES)]
+pub struct ImportArgs {
+    /// Logs, plain, .gz or .zst; 'a.log*' too; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Customer that the lines count for
+    #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
+    pub customer: CustomerId,
+
+    /// Format of the lines, as nginx or caddy
+    #[arg(long, value_name = "NAME", default_value = "combined")]
+    pub format: String,
+
+    /// Server to send to [default: the configured server.listen, on this machine]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    pub url: Option<String>,
+
+    /// Go on as the logs grow and are rotated, until SIGTERM or SIGINT
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Bearer token; the variable hides it from other users
+    #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
+    pub token: Option<Token>,
+
+    /// File that remembers how far each log was imported
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
 
 /// Imports the logs. Exit code 1 if a line was no access log line, 2 if the import stopped early.
 ///
@@ -50,8 +102,8 @@ pub fn run(args: &ImportArgs, config: &Config, out: &mut impl Write) -> Exit {
     }
 }
 
-/// The first signal lets the import end in good order, a second one ends it at once.
-fn end_at_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+/// The first signal lets the command end in good order, a second one ends it at once.
+pub(super) fn end_at_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
     for signal in [SIGTERM, SIGINT] {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
         flag::register(signal, Arc::clone(stop))?;

@@ -150,7 +150,7 @@ enum Coding {
     Zstd,
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     let parsed = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
     parsed.ok_or("a duration such as 500ms, 30s or 2h")
 }
@@ -224,6 +224,7 @@ impl LoadgenArgs {
             bad: self.bad,
             seed: self.seed,
             start: self.start.unwrap_or_else(jiff::Timestamp::now),
+            days: None,
             run_id,
             compression: self.compress.map(|coding| match coding {
                 Coding::Gzip => Compression::Gzip,
@@ -241,7 +242,7 @@ fn names(run_id: &str, count: u16) -> Vec<String> {
 }
 
 /// From now on, SIGINT and SIGTERM ask for an end; the second one ends the process.
-fn ask_at_signals(stop: &Arc<Stop>) -> io::Result<()> {
+pub(super) fn ask_at_signals(stop: &Arc<Stop>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let stop = Arc::clone(stop);
     let (mut interrupt, mut terminate) = runtime.block_on(async {

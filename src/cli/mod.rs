@@ -7,12 +7,14 @@ pub mod audit;
 pub mod backup;
 pub mod config;
 pub mod dead_letters;
+pub mod demo;
 pub mod healthcheck;
 pub mod import;
 pub mod loadgen;
 mod progress;
 pub mod rebuild;
 pub mod serve;
+pub mod view;
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +25,14 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::config::Overrides;
 use crate::ids::CustomerId;
-use crate::import::Token;
 
 const EXAMPLES: &str = "\
 Examples:
   logmill                                        serve on 127.0.0.1:8080, data in ./data
+  logmill demo                                   a server with made-up traffic, to look at
   logmill --listen 0.0.0.0:8080 --data-dir /var/lib/logmill
   logmill import access.log --customer acme      count an access log
+  logmill top --customer acme --from -24h        the most frequent paths of a day
   logmill backup /backups/today                  a copy, while the server runs
   logmill loadgen --verify                       try a server, and check what it counts
   logmill config show                            every setting and where it comes from
@@ -37,21 +40,6 @@ Examples:
 Settings come from flags, then LOGMILL_* variables, then logmill.toml, then the defaults.
 Exit codes: 0 done, 1 done with findings or failed, 2 wrong usage or configuration,
 or an import that stopped early.";
-
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  logmill import access.log --customer acme
-  logmill import access.log.2.gz access.log.1 access.log --customer acme
-  logmill import 'old/access.log*' --customer acme
-  logmill import --follow /var/log/nginx/access.log --customer acme
-  xzcat old/*.xz | logmill import - --customer acme --url http://logs.internal:8080
-
-Importing the same file again, grown or rotated, counts its new lines only. Lines of formats other
-than combined are JSON objects, or rows of CSV with or without a header line. --follow sends new
-lines within about a second, waits for a server that is away, and finds rotated logs again after
-a restart. Files of a pattern are imported in the order in which they were last written.
-Exit code 1: a line was no entry; the first 20 are reported with their numbers.
-Exit code 2: the import stopped early; the same command goes on where it stopped.";
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:
@@ -137,8 +125,12 @@ struct Cli {
 enum Subcommands {
     /// Run the server (the default)
     Serve(ServerArgs),
+    /// Run a server with made-up traffic, to look at
+    Demo(demo::DemoArgs),
     /// Count access log files through a running server
-    Import(ImportArgs),
+    Import(import::ImportArgs),
+    #[command(flatten)]
+    View(view::ViewCommand),
     /// Check or show the configuration
     #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(ConfigCommand),
@@ -167,7 +159,7 @@ struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Address and port for operators, who read everything [default: none]
+    /// Address and port for operators, who read all [default: none]
     #[arg(long, value_name = "ADDR:PORT")]
     admin_listen: Option<SocketAddr>,
 
@@ -182,39 +174,6 @@ struct ServerArgs {
     /// Start with a damaged journal: lose and report what cannot be read
     #[arg(long)]
     repair: bool,
-}
-
-/// `logmill import`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[command(after_help = IMPORT_EXAMPLES)]
-pub struct ImportArgs {
-    /// Logs, plain, .gz or .zst; 'a.log*' too; - is stdin
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-
-    /// Customer that the lines count for
-    #[arg(long, value_name = "ID", value_parser = CustomerId::new)]
-    pub customer: CustomerId,
-
-    /// Format of the lines, as nginx or caddy
-    #[arg(long, value_name = "NAME", default_value = "combined")]
-    pub format: String,
-
-    /// Server to send to [default: the configured server.listen, on this machine]
-    #[arg(long, value_name = "URL", value_parser = server_url)]
-    pub url: Option<String>,
-
-    /// Go on as the logs grow and are rotated, until SIGTERM or SIGINT
-    #[arg(long)]
-    pub follow: bool,
-
-    /// Bearer token; the variable hides it from other users
-    #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
-    pub token: Option<Token>,
-
-    /// File that remembers how far each log was imported
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
 }
 
 /// `logmill backup`
@@ -384,8 +343,12 @@ pub enum Command {
         /// Start although the journal is damaged.
         repair: bool,
     },
+    /// Run a server with made-up traffic.
+    Demo(demo::DemoArgs),
     /// Send access logs to a running server.
-    Import(ImportArgs),
+    Import(import::ImportArgs),
+    /// Show or copy what a running server has counted.
+    View(view::ViewCommand),
     /// Check or show the configuration.
     Config(ConfigCommand),
     /// Copy a data directory.
@@ -424,7 +387,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
         }
         Some(Subcommands::Config(command)) => (server, Command::Config(command)),
         Some(other) if before => return Err(misplaced("without", other.name())),
+        Some(Subcommands::Demo(args)) => (server, Command::Demo(args)),
         Some(Subcommands::Import(args)) => (server, Command::Import(args)),
+        Some(Subcommands::View(command)) => (server, Command::View(command)),
         Some(Subcommands::Backup(args)) => (on(&args.data_dir), Command::Backup(args)),
         Some(Subcommands::DeadLetters(command)) => {
             (on(command.data_dir()), Command::DeadLetters(command))
@@ -450,7 +415,9 @@ impl Subcommands {
     fn name(&self) -> &'static str {
         match self {
             Self::Serve(_) => "serve",
+            Self::Demo(_) => "demo",
             Self::Import(_) => "import",
+            Self::View(command) => command.name(),
             Self::Config(_) => "config",
             Self::Backup(_) => "backup",
             Self::DeadLetters(_) => "dead-letters",

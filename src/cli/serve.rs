@@ -52,7 +52,7 @@ fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
 }
 
 /// What sort of failure it is and what to do, where that is known.
-fn hint(error: &anyhow::Error) -> Option<(Kind, &'static str)> {
+pub(super) fn hint(error: &anyhow::Error) -> Option<(Kind, &'static str)> {
     let of_tokens = error.downcast_ref().map(|error: &TokensError| (Kind::Invalid, error.hint()));
     engine_error(error).map(|engine| (engine.kind(), engine.hint())).or(of_tokens)
 }
@@ -114,7 +114,7 @@ fn say_how_they_stand(tokens: &Tokens, message: &str) {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EngineError> {
     listen(address).map_err(|source| EngineError::Listen { address: address.to_string(), source })
 }
 
@@ -138,7 +138,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn fail(error: &anyhow::Error, hint: Option<(Kind, &str)>) -> Exit {
+pub(super) fn fail(error: &anyhow::Error, hint: Option<(Kind, &str)>) -> Exit {
     let mut stderr = io::stderr().lock();
     writeln!(stderr, "error: {error:#}").ok();
     match hint {

@@ -99,6 +99,11 @@ impl Token {
         }
         Ok(Self(text.to_owned()))
     }
+
+    /// The value of the header; none if the token is empty, which means that there is none.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("Bearer {}", self.0))
+    }
 }
 
 impl fmt::Debug for Token {

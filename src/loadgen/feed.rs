@@ -26,7 +26,8 @@ impl Stop {
         self.changed.notify_all();
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    /// Whether the run is to end.
+    pub fn is_asked(&self) -> bool {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,10 +3,10 @@
 //!
 //! # Layout
 //!
-//! `agents` and `site` are who visits what, `draw` how often; `traffic` makes batches of that;
-//! `feed` says when each is sent and when it is enough; `send` is one connection; `books` counts
-//! what was acknowledged, and `verify` compares that with the server's answers; `report` says what
-//! it came to.
+//! `agents` and `site` are who visits what, `draw` how often, `days` at which hours; `traffic`
+//! makes batches of that; `feed` says when each is sent and when it is enough; `send` is one
+//! connection; `books` counts what was acknowledged, and `verify` compares that with the server's
+//! answers; `report` says what it came to.
 //!
 //! This is a client: it talks to the server by HTTP alone, and asks for time itself. It shares with
 //! the server neither tables nor counting, so that a mistake cannot be on both sides.
@@ -20,6 +20,7 @@
 
 mod agents;
 mod books;
+mod days;
 mod draw;
 mod feed;
 mod report;
@@ -45,6 +46,7 @@ use feed::{Feed, Quota};
 use send::{Run, Tally, Target};
 use traffic::{Shape, Traffic};
 
+pub use days::{Days, busyness_percent};
 pub use feed::Stop;
 pub use report::Report;
 
@@ -86,6 +88,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// When the first entry was received.
     pub start: jiff::Timestamp,
+    /// Spreads the entries over days, instead of at the pace of the rate.
+    pub days: Option<Days>,
     /// Part of all keys.
     pub run_id: String,
     /// How bodies are compressed.
@@ -188,6 +192,7 @@ fn shape(options: &LoadOptions) -> Shape {
         run: options.run_id.clone(),
         start_ms: options.start.as_millisecond(),
         pace: options.rate.unwrap_or(PACE_OF_MAX),
+        days: options.days.clone(),
         customers: options.customers.clone(),
         paths: options.paths,
         entries: options.batch_entries,

@@ -166,6 +166,18 @@ impl Report {
         });
     }
 
+    /// Entries that the server has acknowledged.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.acknowledged.entries
+    }
+
+    /// What went wrong first, if anything did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.unexpected.first().or(self.ended_early.as_ref()).map(String::as_str)
+    }
+
     /// 1 if the server has done what it must not, 2 if it could not be reached to the end.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

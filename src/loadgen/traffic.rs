@@ -8,6 +8,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::agents::Agents;
+use super::days::Days;
 use super::draw::{Weights, percent};
 use super::site::{self, METHODS, Resource};
 use crate::limits;
@@ -25,6 +26,8 @@ pub(super) struct Shape {
     pub(super) start_ms: i64,
     /// Entries received in a second.
     pub(super) pace: u64,
+    /// Instead of at that pace, as visitors come by day and by night.
+    pub(super) days: Option<Days>,
     pub(super) customers: Vec<String>,
     pub(super) paths: usize,
     /// In a batch.
@@ -158,6 +161,9 @@ impl Traffic {
     /// When the turn of an entry comes, at the pace of the run.
     fn time_ms(&self, number: u64, place: usize) -> i64 {
         let before = u128::from(number) * self.shape.entries as u128 + place as u128;
+        if let Some(days) = &self.shape.days {
+            return self.shape.start_ms.saturating_add(days.time_ms(before));
+        }
         let ms = before * 1_000 / u128::from(self.shape.pace);
         self.shape.start_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX))
     }

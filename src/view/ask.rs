@@ -1,0 +1,398 @@
+//! Asking a running server: one question, as many pages as its answer has.
+//!
+//! A page counts when it has been read to its end; until then it can be asked for again. A server
+//! that has never answered is given up at once, for it is more likely not there at all.
+
+#![allow(clippy::disallowed_methods, reason = "retries of a client wait in real time")]
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use ureq::http::HeaderMap;
+
+use super::text::clean;
+use crate::client::{self, Patience, Pauses, means_later, retry_after};
+use crate::import::Token;
+use crate::limits;
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+const PATIENCE: Patience = Patience {
+    pause_min: Duration::from_millis(200),
+    pause_max: Duration::from_secs(5),
+    give_up_after: Duration::from_secs(60),
+    give_up_at_first_after: Duration::ZERO,
+};
+
+/// A running server, and on whose behalf it is asked.
+pub struct Server {
+    agent: ureq::Agent,
+    url: String,
+    customer: Option<String>,
+    authorization: Option<String>,
+}
+
+/// What is asked: a route and its parameters, as the HTTP API names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    route: &'static str,
+    parameters: Vec<(&'static str, String)>,
+}
+
+/// One page of an answer.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) body: Vec<u8>,
+    /// The query of the next page.
+    pub(super) next: Option<String>,
+    pub(super) tag: Option<String>,
+}
+
+/// What one request came to, if nothing is wrong.
+enum Heard {
+    Page(Page),
+    /// The answer is the one that is known already.
+    Same,
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// Nobody answers.
+    #[error("{url} does not answer: {reason}")]
+    Unreachable {
+        /// The server.
+        url: String,
+        /// What the last try failed with.
+        reason: String,
+    },
+    /// The server will not answer that.
+    #[error("{url} answers {status}: {detail}")]
+    Refused {
+        /// The server.
+        url: String,
+        /// The answer's status.
+        status: u16,
+        /// The problem's type.
+        problem: String,
+        /// What the server says about it.
+        detail: String,
+    },
+    /// The answer is none of this API.
+    #[error("{url} answers what is no answer of logmill: {reason}")]
+    Foreign {
+        /// The server.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The answer has more points than can be drawn.
+    #[error("the answer has more than {} numbers", limits::VIEW_NUMBERS_MAX)]
+    TooLong,
+    /// The output cannot be written.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+    /// The file of an export cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl ViewError {
+    /// What a person should do, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unreachable { .. } => "start a server with `logmill`, or name another with --url",
+            Self::Refused { problem, .. } if problem.ends_with("/missing-customer-id") => {
+                "say whose requests: --customer ID"
+            }
+            Self::Refused { status: 400, .. } => "--help lists what can be asked",
+            Self::Refused { status: 401, .. } => "set LOGMILL_TOKEN to a token of this server",
+            Self::Refused { status: 403, .. } => {
+                "set LOGMILL_TOKEN to a token that may read this customer"
+            }
+            Self::Refused { status: 404, .. } | Self::Foreign { .. } => {
+                "--url must be a logmill server of this version: http://HOST:PORT"
+            }
+            Self::Refused { .. } => "try again; the server's log may say more",
+            Self::TooLong => "ask for a shorter range, or for --window-size hour",
+            Self::File { .. } => "choose another --output; nothing was written there",
+            Self::Output(_) => return None,
+        })
+    }
+
+    /// Whether the command or its surroundings must be mended before it can work.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Refused { status: 400..=499, .. } | Self::TooLong)
+    }
+
+    /// Whether whoever reads has seen enough.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl Question {
+    /// A question without parameters.
+    #[must_use]
+    pub fn new(route: &'static str) -> Self {
+        Self { route, parameters: Vec::new() }
+    }
+
+    /// The same with a parameter, if it is given.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.parameters.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let mut all = self.parameters.iter();
+        all.find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+}
+
+/// The parts of problem+json that a person needs.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    detail: String,
+}
+
+impl Server {
+    /// The server at `url`, asked by this customer and with this token.
+    #[must_use]
+    pub fn new(url: String, customer: Option<String>, token: Option<&Token>) -> Self {
+        let agent = client::agent(&url, "logmill-view", TIMEOUT);
+        let authorization = token.and_then(Token::authorization);
+        Self { agent, url, customer, authorization }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Every page of the answer, in order, until `take` wants no more.
+    pub(super) fn pages(
+        &self,
+        question: &Question,
+        accept: &str,
+        mut take: impl FnMut(Page) -> Result<bool, ViewError>,
+    ) -> Result<(), ViewError> {
+        let mut query: Option<String> = None;
+        loop {
+            let page = self.page(question, query.as_deref(), accept)?;
+            let next = page.next.clone();
+            let wants_more = take(page)?;
+            if next.is_none() || !wants_more {
+                return Ok(());
+            }
+            if next == query {
+                return Err(self.foreign("its pages do not go on"));
+            }
+            query = next;
+        }
+    }
+
+    /// The answer's only page, or its first.
+    pub(super) fn first_page(&self, question: &Question) -> Result<Page, ViewError> {
+        self.page(question, None, "application/json")
+    }
+
+    /// The answer, unless it is the one with this tag. One try; the error is `Unreachable` if it
+    /// makes sense to try again.
+    pub(super) fn changed(
+        &self,
+        question: &Question,
+        known: Option<&str>,
+    ) -> Result<Option<Page>, ViewError> {
+        match self.ask(question, None, "application/json", known) {
+            Ok(Heard::Page(page)) => Ok(Some(page)),
+            Ok(Heard::Same) => Ok(None),
+            Err(Failed::Lasting(error)) => Err(*error),
+            Err(Failed::Passing { reason, .. }) => Err(self.unreachable(reason)),
+        }
+    }
+
+    pub(super) fn foreign(&self, reason: &(impl ToString + ?Sized)) -> ViewError {
+        ViewError::Foreign { url: self.url.clone(), reason: clean(&reason.to_string()) }
+    }
+
+    fn unreachable(&self, reason: String) -> ViewError {
+        ViewError::Unreachable { url: self.url.clone(), reason }
+    }
+
+    fn page(
+        &self,
+        question: &Question,
+        query: Option<&str>,
+        accept: &str,
+    ) -> Result<Page, ViewError> {
+        let (began, mut pauses, mut heard) = (Instant::now(), Pauses::new(PATIENCE), false);
+        loop {
+            let (reason, after) = match self.ask(question, query, accept, None) {
+                Ok(Heard::Page(page)) => return Ok(page),
+                Ok(Heard::Same) => return Err(self.foreign("nothing has changed, unasked")),
+                Err(Failed::Lasting(error)) => return Err(*error),
+                Err(Failed::Passing { reason, after, answered }) => {
+                    heard |= answered || query.is_some();
+                    (reason, after)
+                }
+            };
+            let Some(wait) = pauses.next(began.elapsed(), heard, after) else {
+                return Err(self.unreachable(reason));
+            };
+            thread::sleep(wait);
+        }
+    }
+
+    fn ask(
+        &self,
+        question: &Question,
+        query: Option<&str>,
+        accept: &str,
+        known: Option<&str>,
+    ) -> Result<Heard, Failed> {
+        let route = format!("{}{}", self.url, question.route);
+        let mut request = match query {
+            Some(query) => self.agent.get(format!("{route}?{query}")),
+            None => {
+                let parameters = question.parameters.iter();
+                self.agent.get(route).query_pairs(parameters.map(|(name, value)| (*name, &**value)))
+            }
+        };
+        request = request.header("accept", accept);
+        for (name, value) in [
+            ("x-customer-id", self.customer.as_deref()),
+            ("authorization", self.authorization.as_deref()),
+            ("if-none-match", known),
+        ] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let response = match request.call() {
+            Ok(response) => response,
+            Err(error) if client::is_lasting(&error) => {
+                return Err(Failed::lasting(self.unreachable(error.to_string())));
+            }
+            Err(error) => return Err(Failed::passing(error.to_string(), None, false)),
+        };
+        let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        if status == 304 {
+            return Ok(Heard::Same);
+        }
+        let body = body.into_with_config().limit(limits::VIEW_ANSWER_BYTES_MAX).read_to_vec();
+        let body = match body {
+            Ok(body) => body,
+            Err(ureq::Error::BodyExceedsLimit(_)) => {
+                return Err(Failed::lasting(self.foreign("a page without an end")));
+            }
+            Err(error) => return Err(Failed::passing(error.to_string(), None, true)),
+        };
+        if status == 200 {
+            let tag = parts.headers.get("etag").and_then(|tag| tag.to_str().ok());
+            let (next, tag) = (next(&parts.headers), tag.map(str::to_owned));
+            return Ok(Heard::Page(Page { body, next, tag }));
+        }
+        let Problem { kind, title, detail } = serde_json::from_slice(&body).unwrap_or_default();
+        let text = String::from_utf8_lossy(&body).trim().chars().take(300).collect();
+        let said = [detail, title, text].into_iter().find(|text| !text.is_empty());
+        let detail = clean(&said.unwrap_or_default());
+        if means_later(status) {
+            let reason = format!("it says {status}: {detail}");
+            return Err(Failed::passing(reason, retry_after(&parts.headers), true));
+        }
+        let url = self.url.clone();
+        Err(Failed::lasting(ViewError::Refused { url, status, problem: kind, detail }))
+    }
+}
+
+/// Why one request brought nothing.
+enum Failed {
+    /// Another try may.
+    Passing { reason: String, after: Option<Duration>, answered: bool },
+    /// No other try will.
+    Lasting(Box<ViewError>),
+}
+
+impl Failed {
+    fn lasting(error: ViewError) -> Self {
+        Self::Lasting(Box::new(error))
+    }
+
+    fn passing(reason: String, after: Option<Duration>, answered: bool) -> Self {
+        Self::Passing { reason, after, answered }
+    }
+}
+
+/// The query of the page that the header `Link` calls the next (RFC 8288). It holds all parameters
+/// of the question, and relative times as they were.
+fn next(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get_all("link").iter().filter_map(|link| link.to_str().ok());
+    links.flat_map(|links| links.split(", ")).find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters
+            .split(';')
+            .any(|parameter| matches!(parameter.trim(), r#"rel="next""# | "rel=next"));
+        is_next.then(|| target.split_once('?').map(|(_, query)| query.to_owned()))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ureq::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_where_the_link_says() {
+        let next = |link: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("link", HeaderValue::from_static(link));
+            next(&headers)
+        };
+        let found = Some("from=2026-11-26T00%3A00%3A00Z&cursor=m1".to_owned());
+        let link = r#"</analytics?from=2026-11-26T00%3A00%3A00Z&cursor=m1>; rel="next""#;
+        assert_eq!(next(link), found);
+        assert_eq!(next(r#"</a?b=c>; rel="prev", <http://h/a?d=e>; rel=next"#), Some("d=e".into()));
+        for link in [r#"</a?b=c>; rel="prev""#, r#"</a>; rel="next""#, "nonsense", ""] {
+            assert_eq!(next(link), None, "{link}");
+        }
+    }
+
+    /// Whoever gave a wrong flag or token must mend that; a server that is away may come back.
+    #[test]
+    fn errors_say_what_to_do() {
+        let refused = |status, problem: &str| ViewError::Refused {
+            url: "http://h".into(),
+            status,
+            problem: problem.into(),
+            detail: "no".into(),
+        };
+        let hint = |error: &ViewError| error.hint().unwrap_or_default();
+        assert!(hint(&refused(400, "/problems/missing-customer-id")).contains("--customer"));
+        assert!(hint(&refused(401, "/problems/unauthorized")).contains("LOGMILL_TOKEN"));
+        assert!(refused(403, "/problems/forbidden").is_usage());
+        assert!(!refused(500, "/problems/internal").is_usage());
+        let away = ViewError::Unreachable { url: "http://h".into(), reason: "refused".into() };
+        assert!(!away.is_usage() && hint(&away).contains("--url"));
+        let pipe = ViewError::Output(io::ErrorKind::BrokenPipe.into());
+        assert!(pipe.is_broken_pipe() && pipe.hint().is_none());
+    }
+}
