@@ -1,5 +1,5 @@
-//! Runs the scenarios in `scenarios/`, then the torture cases and the real senders, against the
-//! real binary and sums up what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases, the real senders and the dashboard
+//! in a browser, against the real binary and sums up what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless
@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "the report of the runner is its output")]
 
+mod browser;
 mod client;
 mod compare;
 mod exchange;
@@ -65,6 +66,9 @@ struct Args {
     /// Seed of the torture cases and senders [default: of the clock]
     #[arg(long)]
     seed: Option<u64>,
+    /// Where the browser cases put pictures of the dashboard
+    #[arg(long, value_name = "DIR", env = "LOGMILL_SCREENSHOTS")]
+    screenshots: Option<PathBuf>,
     /// Flags that cargo and nextest pass to every test; they change nothing here.
     #[command(flatten)]
     harness: HarnessFlags,
@@ -125,8 +129,9 @@ fn run(args: &Args) -> Result<bool> {
         scenarios.iter().flat_map(runs_of).filter(|run| args.wants(&run.name)).collect();
     let torture = torture::CASES.iter().map(|case| (format!("torture/{}", case.name), case));
     let senders = senders::CASES.iter().map(|case| (format!("senders/{}", case.name), case));
+    let browser = browser::CASES.iter().map(|case| (format!("browser/{}", case.name), case));
     let cases: Vec<(String, &Case)> =
-        torture.chain(senders).filter(|(name, _)| args.wants(name)).collect();
+        torture.chain(senders).chain(browser).filter(|(name, _)| args.wants(name)).collect();
     if args.list {
         // Nothing is ignored, so a harness that asks for the ignored ones gets none.
         if !args.harness.ignored {
@@ -201,6 +206,7 @@ fn try_case(args: &Args, name: &str, case: &Case) -> Outcome {
         partitions: args.partitions.unwrap_or(DEFAULT_PARTITIONS),
         seed: args.seed.unwrap_or_else(seed_of_the_clock),
         full: args.full,
+        screenshots: args.screenshots.clone(),
     };
     println!("        {name:<50} seed {}", setting.seed);
     let started = Instant::now();

@@ -122,7 +122,7 @@ impl Drop for Daemon {
 }
 
 /// A program on the path or among the daemons.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(DAEMON_DIRS.iter().map(PathBuf::from));
     dirs.map(|dir| dir.join(name)).find(|file| file.is_file())

@@ -41,7 +41,7 @@ const LOG_LINES: usize = 5;
 
 /// One way of tormenting the server, or a real sender that must get along with it.
 pub(crate) struct Case {
-    /// `torture/<name>` or `senders/<name>`.
+    /// `torture/<name>`, `senders/<name>` or `browser/<name>`.
     pub(crate) name: &'static str,
     /// One sentence: what holds if this passes.
     pub(crate) title: &'static str,
@@ -56,6 +56,8 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
     /// The whole of it, instead of the share that fits `cargo test`.
     pub(crate) full: bool,
+    /// Where pictures go, if any are to be taken.
+    pub(crate) screenshots: Option<PathBuf>,
 }
 
 impl Setting {

@@ -138,6 +138,7 @@ pub fn routes(app: Arc<App>) -> Observed {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
+        .merge(crate::dashboard::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&app));

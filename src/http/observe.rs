@@ -119,9 +119,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes, none of which has parameters, become a label.
+/// A client can ask for any path; only routes become a label, and all assets the same one.
 fn route_label(path: &str) -> &'static str {
-    const ROUTES: [&str; 9] = [
+    const ASSETS: &str = "/assets";
+    const ROUTES: [&str; 10] = [
+        "/",
         "/logs",
         "/analytics",
         "/analytics/series",
@@ -132,5 +134,8 @@ fn route_label(path: &str) -> &'static str {
         "/readyz",
         "/version",
     ];
+    if path.strip_prefix(ASSETS).is_some_and(|rest| rest.starts_with('/')) {
+        return ASSETS;
+    }
     ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }
