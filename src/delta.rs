@@ -139,6 +139,17 @@ impl Delta {
             .collect()
     }
 
+    /// Every customer's requests in a span.
+    #[must_use]
+    pub fn requests_in(&self, span: Span) -> Vec<(CustomerId, u64)> {
+        let range = span.from..span.to.max(span.from);
+        let requests = |windows: &BTreeMap<Minute, WindowDelta>| {
+            windows.range(range.clone()).map(|(_, delta)| delta.totals.requests).sum()
+        };
+        let all = self.customers.iter().map(|(of, windows)| (of.clone(), requests(windows)));
+        all.filter(|(_, requests)| *requests > 0).collect()
+    }
+
     /// Where everything is, sorted as the store's keys are: by minute, then by customer.
     #[must_use]
     pub fn keys(&self) -> Vec<(Minute, &CustomerId)> {

@@ -155,6 +155,18 @@ pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const TOP_ROWS_MAX: usize = 1_000;
 /// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
 pub const TOP_KEYS_MAX: usize = 1_000_000;
+/// Points in one page of a series that is split or filtered; `next` goes on.
+pub const SPLIT_POINTS_MAX: usize = 1_440;
+/// Names read for one page of such a series; it ends with the window that passes it.
+pub const SPLIT_NAMES_MAX: usize = 10_000_000;
+/// Most keys that a series can be split by; the rest is added up.
+pub const SPLIT_KEYS_MAX: usize = 50;
+/// Agents of artificial intelligence that a summary names.
+pub const SUMMARY_AI_MAX: usize = 20;
+/// Customers that one answer may add up; more answer 400.
+pub const CUSTOMERS_LISTED_MAX: usize = 1_000_000;
+/// Longest text in a parameter of a query; a longer one answers 400.
+pub const PARAMETER_BYTES_MAX: usize = PATH_BYTES_MAX + METHOD_BYTES_MAX + 1;
 /// Queries running at once; a further one waits, up to [`QUERY_WAIT_MAX`], then answers 503.
 pub const QUERIES_RUNNING_MAX: usize = 4;
 /// Queries waiting to run; a further one answers 503.

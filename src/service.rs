@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admission::{Admission, AdmissionLimits};
@@ -17,7 +18,7 @@ use crate::disk::{Disk, Layout, RealDisk};
 use crate::engine::{Engine, EngineSettings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::EngineError;
-use crate::http::{self, App, AppSettings, Decoders, Defaults, Gate, ServerSettings};
+use crate::http::{self, App, AppSettings, Decoders, Defaults, Door, Gate, ServerSettings};
 use crate::ids::Group;
 use crate::journal::Rules;
 use crate::limits;
@@ -33,7 +34,22 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// Memory of counts may grow to this many times of what makes a checkpoint due.
 const MEMORY_HEADROOM: u64 = 3;
 
-/// Serves on `listener` until `shutdown` is done; then everything acknowledged is checkpointed.
+/// Where requests come in.
+#[derive(Debug)]
+pub struct Listeners {
+    /// From everybody.
+    pub public: TcpListener,
+    /// From operators, who read every customer there without a token.
+    pub operators: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(public: TcpListener) -> Self {
+        Self { public, operators: None }
+    }
+}
+
+/// Serves on `listeners` until `shutdown` is done; then everything acknowledged is checkpointed.
 ///
 /// While recovery runs, everything but `/livez` answers 503. With `repair` it goes on although
 /// acknowledged batches cannot be read. With `tokens`, batches and queries need one of them.
@@ -44,10 +60,10 @@ pub async fn run(
     config: &Config,
     tokens: Option<Arc<Tokens>>,
     repair: bool,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Arc<EngineError>> {
-    run_on(Arc::new(RealDisk), config, tokens, repair, listener, shutdown).await
+    run_on(Arc::new(RealDisk), config, tokens, repair, listeners.into(), shutdown).await
 }
 
 /// The same on any disk.
@@ -56,7 +72,7 @@ async fn run_on(
     config: &Config,
     tokens: Option<Arc<Tokens>>,
     repair: bool,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Arc<EngineError>> {
     let partitions = partitions(config);
@@ -81,7 +97,6 @@ async fn run_on(
         connections: to_usize(config.limits.connections.into()),
         header_timeout: config.http.header_timeout,
     };
-    let routes = http::routes(Arc::clone(&app));
     let stop = async {
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),
@@ -90,7 +105,7 @@ async fn run_on(
     };
     let abort_start = starting.abort_handle();
     tokio::select! {
-        () = http::serve(listener, routes, settings, stop) => {}
+        () = serve(listeners, &app, settings, stop) => {}
         () = control(starting, &app, &recovery) => {}
     }
     upkeep.abort();
@@ -105,6 +120,30 @@ async fn run_on(
         _ => abort_start.abort(),
     }
     status.failure().map_or(Ok(()), Err)
+}
+
+/// Serves behind every door until `stop` is done.
+async fn serve(
+    Listeners { public, operators }: Listeners,
+    app: &Arc<App>,
+    settings: ServerSettings,
+    stop: impl Future<Output = ()>,
+) {
+    let (open, closed) = watch::channel(());
+    // Told by the sender that is gone.
+    let closing = |mut door: watch::Receiver<()>| async move { door.changed().await.unwrap_or(()) };
+    let behind = |door| http::routes(Arc::clone(app), door);
+    let for_all = http::serve(public, behind(Door::Public), settings, closing(closed.clone()));
+    let for_operators = async {
+        if let Some(listener) = operators {
+            http::serve(listener, behind(Door::Operators), settings, closing(closed)).await;
+        }
+    };
+    let stop = async {
+        stop.await;
+        drop(open);
+    };
+    tokio::join!(for_all, for_operators, stop);
 }
 
 /// Does what the control socket is asked, once the engine runs; never ends.

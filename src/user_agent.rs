@@ -1,8 +1,9 @@
 //! Family of a user agent: the name that a person would use for the program that sent a request.
 //!
-//! Owns the rule ([`family`]) and the bounded memory of its answers ([`AgentCache`]). The rule is a
-//! pure function of the string: no clock, no I/O, no configuration, so a replay names every request
-//! as the first run did. It must never panic, whatever the bytes, and never look at anything else.
+//! Owns the rule ([`family`]), the bounded memory of its answers ([`AgentCache`]), and what kind of
+//! sender a family is ([`kind()`]). The rule is a pure function of the string: no clock, no I/O, no
+//! configuration, so a replay names every request as the first run did. It must never panic,
+//! whatever the bytes, and never look at anything else.
 //!
 //! The rule, first match wins:
 //!
@@ -20,6 +21,7 @@
 //! 7. [`NONE`]: something was sent, but it does not begin with a product.
 
 mod cache;
+mod kind;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use crate::limits;
 use woothee::parser::Parser;
 
 pub use cache::AgentCache;
+pub use kind::{Kind, kind};
 
 /// The family of requests that say nothing about their sender.
 pub const NONE: &str = "(none)";
@@ -103,7 +106,7 @@ fn put_right<'a>(agent: &str, name: &'a str) -> &'a str {
 
 /// The product that the agent names itself, see rule 6.
 fn product(agent: &str) -> Option<&str> {
-    if let Some((_, name)) = table::PREFIXES.iter().find(|(start, _)| agent.starts_with(start)) {
+    if let Some(name) = table::prefix(agent) {
         return Some(name);
     }
     let first = token(agent.trim_start_matches(['"', '\'', ' ']));

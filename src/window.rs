@@ -117,6 +117,13 @@ impl Span {
         self.from <= minute && minute < self.to
     }
 
+    /// The span of the same length that ends where this one begins; it does not reach before 1970.
+    #[must_use]
+    pub fn before(self) -> Self {
+        let length = self.to.0.saturating_sub(self.from.0);
+        Self { from: Minute(self.from.0.saturating_sub(length)), to: self.from }
+    }
+
     /// Cuts the span into the largest aligned windows: whole days in the middle, whole hours
     /// around them, minutes at the ragged ends; in order of time.
     #[must_use]

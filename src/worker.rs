@@ -78,6 +78,24 @@ pub struct Overlay {
     pub minutes: Vec<TimedCounts>,
 }
 
+/// Another question, asked in the same way: who has requests in these minutes?
+#[derive(Debug)]
+pub struct CustomersRequest {
+    /// Which minutes.
+    pub span: Span,
+    /// Where the answer goes; never blocks.
+    pub reply: Sender<Vec<CustomersOverlay>>,
+}
+
+/// Requests of all customers that a worker holds, and the checkpoint they will be in.
+#[derive(Debug)]
+pub struct CustomersOverlay {
+    /// A store at this epoch or later has them.
+    pub epoch: Epoch,
+    /// Each customer once.
+    pub requests: Vec<(CustomerId, u64)>,
+}
+
 /// What a worker can be told.
 #[derive(Debug)]
 pub enum WorkerMessage {
@@ -89,6 +107,8 @@ pub enum WorkerMessage {
     Committed(Epoch),
     /// What do you hold of these windows?
     Overlay(OverlayRequest),
+    /// Whose requests do you hold?
+    Customers(CustomersRequest),
 }
 
 /// What an applied group did, for the metrics.
@@ -138,6 +158,13 @@ impl PartitionWorker {
                 // The query may have given up waiting; then nobody misses the answer.
                 request.reply.send(overlays).ok();
             }
+            WorkerMessage::Customers(CustomersRequest { span, reply }) => {
+                let overlay = |(epoch, delta): (Epoch, &Delta)| CustomersOverlay {
+                    epoch,
+                    requests: delta.requests_in(span),
+                };
+                reply.send(self.deltas().map(overlay).collect()).ok();
+            }
         }
         Applied::default()
     }
@@ -174,15 +201,18 @@ impl PartitionWorker {
     }
 
     fn overlays(&self, request: &OverlayRequest) -> Vec<Overlay> {
+        let overlay = |(epoch, delta): (Epoch, &Delta)| Overlay {
+            epoch,
+            minutes: delta.windows_of(&request.customer, request.span),
+        };
+        let all = self.deltas().map(overlay);
+        all.filter(|overlay| !overlay.minutes.is_empty()).collect()
+    }
+
+    /// What is not known to be durable, with the epoch that it will be committed in.
+    fn deltas(&self) -> impl Iterator<Item = (Epoch, &Delta)> {
         let frozen = self.frozen.iter().map(|(epoch, delta)| (*epoch, delta.as_ref()));
-        frozen
-            .chain([(self.epoch, &self.current)])
-            .map(|(epoch, delta)| Overlay {
-                epoch,
-                minutes: delta.windows_of(&request.customer, request.span),
-            })
-            .filter(|overlay| !overlay.minutes.is_empty())
-            .collect()
+        frozen.chain([(self.epoch, &self.current)])
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 use logmill::ids::CustomerId;
-use logmill::query::{Busy, Source, series, top, windows};
-use logmill::store::{Dimension, Store};
+use logmill::query::{Busy, By, Filter, Range, Ranked, Source, series, top, windows};
+use logmill::store::Store;
 use logmill::window::{Minute, Span, WindowSize};
-use logmill::worker::Overlay;
+use logmill::worker::{CustomersOverlay, Overlay};
 
 use crate::scene::{Books, RULES, START, customers, deltas};
 
@@ -20,6 +20,10 @@ const ROWS: usize = 20;
 
 impl Source for Books {
     fn overlays(&self, _: &CustomerId, _: Span) -> Result<Vec<Overlay>, Busy> {
+        Ok(Vec::new())
+    }
+
+    fn customers(&self, _: Span) -> Result<Vec<CustomersOverlay>, Busy> {
         Ok(Vec::new())
     }
 
@@ -52,18 +56,20 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(1));
     for (name, customer) in [("busy", &busy[0]), ("quiet", &quiet[0])] {
         let tops = [
-            ("paths of 24 ragged hours", Dimension::Path, span(FROM, DAY)),
-            ("agents of 24 ragged hours", Dimension::Agent, span(FROM, DAY)),
-            ("paths of a ragged hour", Dimension::Path, span(FROM + 600, 60)),
+            ("paths of 24 ragged hours", By::Path, span(FROM, DAY)),
+            ("agents of 24 ragged hours", By::Agent, span(FROM, DAY)),
+            ("paths of a ragged hour", By::Path, span(FROM + 600, 60)),
         ];
         for (what, by, span) in tops {
             group.bench_function(BenchmarkId::new(format!("top {what}"), name), |bencher| {
-                bencher.iter(|| top(&*books, customer, span, by, ROWS).expect("an answer"));
+                bencher.iter(|| {
+                    top(&*books, customer, &Ranked::of(span, by, ROWS)).expect("an answer")
+                });
             });
         }
         group.bench_function(BenchmarkId::new("series of 1,440 minutes", name), |bencher| {
-            let (size, span) = (WindowSize::Minute, span(FROM, DAY));
-            bencher.iter(|| series(&*books, customer, size, span).expect("an answer"));
+            let range = Range::utc(customer, WindowSize::Minute, span(FROM, DAY));
+            bencher.iter(|| series(&*books, &range).expect("an answer"));
         });
         let pages = [
             ("60 minutes", WindowSize::Minute, span(FROM + 600, 60)),
@@ -72,8 +78,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ];
         for (what, size, span) in pages {
             group.bench_function(BenchmarkId::new(format!("windows of {what}"), name), |bencher| {
-                let keys = RULES.keys;
-                bencher.iter(|| windows(&*books, customer, size, span, keys).expect("an answer"));
+                let (range, keys) = (Range::utc(customer, size, span), RULES.keys);
+                let all = Filter::All;
+                bencher.iter(|| windows(&*books, &range, &all, keys).expect("an answer"));
             });
         }
     }

@@ -167,6 +167,10 @@ struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
+    /// Address and port for operators, who read every customer there [default: none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin_listen: Option<SocketAddr>,
+
     /// Directory of the data, made if missing [default: data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -432,8 +436,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
         #[cfg(feature = "failpoints")]
         Some(Subcommands::Failpoints) => (server, Command::Failpoints),
     };
-    let ServerArgs { listen, data_dir, partitions, repair: _ } = server;
-    Ok(Invocation { overrides: Overrides { config, listen, data_dir, partitions }, command })
+    let ServerArgs { listen, admin_listen, data_dir, partitions, repair: _ } = server;
+    let overrides = Overrides { config, listen, admin_listen, data_dir, partitions };
+    Ok(Invocation { overrides, command })
 }
 
 /// The flags of a server on this data directory.
@@ -461,7 +466,7 @@ impl Subcommands {
 
 fn misplaced(place: &str, command: &str) -> clap::Error {
     let message = format!(
-        "--listen, --data-dir, --partitions and --repair go {place} the command '{command}'"
+        "--listen, --admin-listen, --data-dir, --partitions and --repair go {place} the command '{command}'"
     );
     Cli::command().error(ErrorKind::ArgumentConflict, message)
 }

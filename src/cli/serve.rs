@@ -12,6 +12,7 @@ use super::Exit;
 use crate::config::Effective;
 use crate::entropy::SystemEntropy;
 use crate::error::{EngineError, Kind};
+use crate::service::Listeners;
 use crate::tokens::{Tokens, TokensError};
 use crate::{limits, service, telemetry};
 
@@ -61,9 +62,16 @@ async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> any
     let tokens = Tokens::configured(config, &SystemEntropy)?.map(Arc::new);
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     tokio::spawn(reload_on(hangup, tokens.clone()));
-    let listener = bind(config.server.listen)?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).ok();
+    let listeners = Listeners {
+        public: bind(config.server.listen)?,
+        operators: config.server.admin_listen.map(bind).transpose()?,
+    };
+    let named = [("", Some(&listeners.public)), (" for operators", listeners.operators.as_ref())];
+    for (whom, listener) in named {
+        let Some(listener) = listener else { continue };
+        let address = listener.local_addr().context("the listener has no address")?;
+        writeln!(out, "listening{whom} on http://{address}").and_then(|()| out.flush()).ok();
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let shutdown = async move {
@@ -72,7 +80,7 @@ async fn serve(effective: &Effective, repair: bool, out: &mut impl Write) -> any
             _ = interrupt.recv() => {}
         }
     };
-    service::run(config, tokens, repair, listener, shutdown).await.map_err(anyhow::Error::new)
+    service::run(config, tokens, repair, listeners, shutdown).await.map_err(anyhow::Error::new)
 }
 
 /// Has the tokens file read again at each SIGHUP; never ends. Without one the signal, whose default

@@ -38,7 +38,10 @@ fn serve_is_the_default() {
     }
     let all = parsed("serve --data-dir d --partitions 7 --config f.toml").overrides;
     let (config, data_dir) = (Some("f.toml".into()), Some("d".into()));
-    assert_eq!(all, Overrides { config, listen: None, data_dir, partitions: Some(7) });
+    assert_eq!(
+        all,
+        Overrides { config, listen: None, admin_listen: None, data_dir, partitions: Some(7) }
+    );
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub struct Overrides {
     pub config: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<SocketAddr>,
+    /// `--admin-listen`
+    pub admin_listen: Option<SocketAddr>,
     /// `--data-dir`
     pub data_dir: Option<PathBuf>,
     /// `--partitions`
@@ -316,6 +318,10 @@ impl Layers {
         let flag = |name: &str| Source::Flag(name.to_owned());
         if let Some(listen) = flags.listen {
             self.set("server.listen", Value::String(listen.to_string()), &flag("--listen"));
+        }
+        if let Some(listen) = flags.admin_listen {
+            let value = Value::String(listen.to_string());
+            self.set("server.admin_listen", value, &flag("--admin-listen"));
         }
         if let Some(partitions) = flags.partitions {
             let partitions = Value::Integer(partitions.into());

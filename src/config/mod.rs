@@ -73,6 +73,9 @@ pub struct Config {
 pub struct Server {
     /// Address and port of the HTTP listener. Port 0 takes any free port.
     pub listen: SocketAddr,
+    /// Where operators come: whoever reaches it reads every customer, without a token.
+    #[serde(with = "units::address_or_off")]
+    pub admin_listen: Option<SocketAddr>,
     /// Directory of journal, claims and store; made if it is missing.
     pub data_dir: PathBuf,
     /// Number of partition workers; 0 means one per CPU core, at most 64.
@@ -83,6 +86,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            admin_listen: None,
             data_dir: PathBuf::from("data"),
             partitions: 0,
         }

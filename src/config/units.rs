@@ -160,6 +160,35 @@ pub(crate) mod archive_retention {
     }
 }
 
+/// For `#[serde(with = "units::address_or_off")]`: an address with its port, or `off`.
+pub(crate) mod address_or_off {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<SocketAddr>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str("off"),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|_| de::Error::custom(format!("{text:?} is not \"off\" and no address:port")))
+    }
+}
+
 /// For `#[serde(with = "units::customer_shares")]`: a table of customer ids and percents.
 pub(crate) mod customer_shares {
     use std::collections::BTreeMap;

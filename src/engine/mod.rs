@@ -29,7 +29,7 @@ use crate::sequencer::{Sequencer, Submission};
 use crate::status::{Phase, Status};
 use crate::store::{FrozenStore, LetterId, Store};
 use crate::window::Span;
-use crate::worker::{Overlay, OverlayRequest, WorkerMessage};
+use crate::worker::{CustomersOverlay, CustomersRequest, Overlay, OverlayRequest, WorkerMessage};
 use loops::{Before, CheckpointLoop, Control, Frozen, SequencerLoop, SequencerMessage, WorkerLoop};
 
 /// When checkpoints are made, and how long keys are held.
@@ -188,21 +188,35 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Puts the same question to all workers, and gathers their answers.
+    fn ask_workers<A>(
+        &self,
+        question: impl Fn(Sender<Vec<A>>) -> WorkerMessage,
+    ) -> Result<Vec<A>, Busy> {
+        let (reply, answers): (_, Receiver<Vec<A>>) = bounded(self.workers.len());
+        for worker in &self.workers {
+            let question = question(reply.clone());
+            worker.send_timeout(question, limits::QUERY_WAIT_MAX).map_err(|_| Busy)?;
+        }
+        let mut all = Vec::new();
+        for _ in &self.workers {
+            all.extend(answers.recv_timeout(limits::QUERY_WAIT_MAX).map_err(|_| Busy)?);
+        }
+        Ok(all)
+    }
+}
+
 /// Blocks on the workers' queues; not for the reactor's threads.
 impl Source for Engine {
     fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
-        let (reply, answers): (_, Receiver<Vec<Overlay>>) = bounded(self.workers.len());
-        for worker in &self.workers {
-            let request = OverlayRequest { customer: customer.clone(), span, reply: reply.clone() };
-            worker
-                .send_timeout(WorkerMessage::Overlay(request), limits::QUERY_WAIT_MAX)
-                .map_err(|_| Busy)?;
-        }
-        let mut overlays = Vec::new();
-        for _ in &self.workers {
-            overlays.extend(answers.recv_timeout(limits::QUERY_WAIT_MAX).map_err(|_| Busy)?);
-        }
-        Ok(overlays)
+        self.ask_workers(|reply| {
+            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+        })
+    }
+
+    fn customers(&self, span: Span) -> Result<Vec<CustomersOverlay>, Busy> {
+        self.ask_workers(|reply| WorkerMessage::Customers(CustomersRequest { span, reply }))
     }
 
     fn store(&self) -> &Store {

@@ -3,19 +3,21 @@
 //! Decided before a body is read and before room is made for it, from the headers alone: a request
 //! that is turned away has changed nothing (A4), and has not learned who the customers are (T1).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 
 use super::App;
 use super::headers;
 use super::problem::{Problem, Type};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::tokens::{Access, Denied, SenderDefaults, Tokens};
+use crate::tokens::{Access, Denied, Grant, SenderDefaults, Tokens};
 
 /// Who a request is for.
 #[derive(Debug, Clone)]
@@ -24,6 +26,24 @@ pub struct Caller {
     pub customer: CustomerId,
     /// What its token says of its batches; nothing where there are no tokens.
     pub defaults: Arc<SenderDefaults>,
+}
+
+/// Where a request has come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Where everybody comes.
+    Public,
+    /// Where only operators can: they read every customer, without a token.
+    Operators,
+}
+
+/// Whose windows a request may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readable {
+    /// Everybody's.
+    All,
+    /// These customers'.
+    These(BTreeSet<CustomerId>),
 }
 
 /// Lets requests in.
@@ -43,15 +63,10 @@ impl Gate {
     }
 
     fn caller(&self, headers: &HeaderMap, access: Access) -> Result<Caller, Problem> {
-        let Some(tokens) = &self.tokens else {
+        let Some(grant) = self.grant(headers)? else {
             let customer = headers::customer(headers)?;
             return Ok(Caller { customer, defaults: Arc::clone(&self.no_defaults) });
         };
-        let presented = presented(headers)?;
-        let grant = tokens.find(presented).ok_or_else(|| {
-            let detail = "the token is not known here; ask the operator of this server for one";
-            Problem::new(Type::UnknownToken, detail)
-        })?;
         let named = headers::named_customer(headers)?;
         let customer = grant.customer(named, access).map_err(|denied| match denied {
             Denied::NotBound => forbidden(access),
@@ -59,19 +74,67 @@ impl Gate {
         })?;
         Ok(Caller { customer, defaults: Arc::clone(&grant.defaults) })
     }
+
+    /// A gateway that names the customer may pass any route on: then that one alone is readable.
+    fn readable(&self, headers: &HeaderMap) -> Result<Readable, Problem> {
+        match self.grant(headers)? {
+            None => Ok(Readable::These([headers::customer(headers)?].into())),
+            Some(grant) if grant.operator => Ok(Readable::All),
+            Some(grant) if grant.customers.is_empty() => Err(forbidden(Access::Read)),
+            Some(grant) => Ok(Readable::These(grant.customers.clone())),
+        }
+    }
+
+    /// What the token of a request allows; `None` if nobody is asked for one.
+    fn grant(&self, headers: &HeaderMap) -> Result<Option<Arc<Grant>>, Problem> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let grant = tokens.find(presented(headers)?).ok_or_else(|| {
+            let detail = "the token is not known here; ask the operator of this server for one";
+            Problem::new(Type::UnknownToken, detail)
+        })?;
+        Ok(Some(grant))
+    }
 }
 
-/// Who a request to this route is for.
-pub(super) fn caller(app: &App, headers: &HeaderMap, access: Access) -> Result<Caller, Problem> {
-    let caller = app.gate.caller(headers, access);
-    if let Err(problem) = &caller
+/// Who brings a batch.
+pub(super) fn sender(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    noted(app, app.gate.caller(headers, Access::Send))
+}
+
+/// Whose windows a request asks for.
+pub(super) fn reader(app: &App, request: &Parts) -> Result<CustomerId, Problem> {
+    match door(request) {
+        Door::Operators => headers::customer(&request.headers),
+        Door::Public => {
+            let caller = app.gate.caller(&request.headers, Access::Read);
+            noted(app, caller).map(|caller| caller.customer)
+        }
+    }
+}
+
+/// Whose windows a request could ask for.
+pub(super) fn readable(app: &App, request: &Parts) -> Result<Readable, Problem> {
+    match door(request) {
+        Door::Operators => Ok(Readable::All),
+        Door::Public => noted(app, app.gate.readable(&request.headers)),
+    }
+}
+
+/// Everybody's, where that is not known.
+fn door(request: &Parts) -> Door {
+    request.extensions.get().copied().unwrap_or(Door::Public)
+}
+
+/// Writes a line, now and then, about requests that are turned away.
+fn noted<T>(app: &App, answer: Result<T, Problem>) -> Result<T, Problem> {
+    if let Err(problem) = &answer
         && matches!(problem.kind().status().as_u16(), 401 | 403)
         && let Some(refused) = app.gate.turned_away.count(app.clock.uptime())
     {
         let latest = problem.kind().name();
         tracing::warn!(refused, latest, "requests were turned away by their tokens");
     }
-    caller
+    answer
 }
 
 /// The token in `Authorization: Bearer …` (RFC 6750).

@@ -25,7 +25,6 @@ use crate::ids::{ContentDigest, IdempotencyKey, RequestId};
 use crate::limits;
 use crate::sequencer::{Outcome, Submission};
 use crate::telemetry::metrics;
-use crate::tokens::Access;
 
 /// The answer to an accepted batch.
 #[derive(Debug, Serialize)]
@@ -69,7 +68,7 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
 
 async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) -> Answer {
     let headers = &head.headers;
-    let Caller { customer, defaults } = auth::caller(app, headers, Access::Send)?;
+    let Caller { customer, defaults } = auth::sender(app, headers)?;
     let defaults = app.settings.senders.with(&defaults);
     let sender = Sender::read(headers, head.uri.query(), &app.formats, defaults)?;
     let engine = Arc::clone(app.accepting()?);

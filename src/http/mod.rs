@@ -36,7 +36,7 @@ use crate::paths::PathRules;
 use crate::status::{Status, Unready};
 use problem::{Problem, Type};
 
-pub use auth::{Caller, Gate};
+pub use auth::{Caller, Door, Gate};
 pub use decoders::Decoders;
 pub use observe::Observed;
 pub use sender::Defaults;
@@ -126,13 +126,15 @@ impl From<Unready> for Problem {
     }
 }
 
-/// All routes, and what happens around every request.
-pub fn routes(app: Arc<App>) -> Observed {
+/// All routes behind a door, and what happens around every request.
+pub fn routes(app: Arc<App>, door: Door) -> Observed {
     let routes = Router::new()
         .route("/logs", post(logs::post))
         .route("/analytics", get(analytics::windows))
         .route("/analytics/series", get(analytics::series))
         .route("/analytics/top", get(analytics::top))
+        .route("/analytics/summary", get(analytics::summary))
+        .route("/customers", get(analytics::customers))
         .route("/metrics", get(health::metrics))
         .route("/livez", get(health::live))
         .route("/healthz", get(health::live))
@@ -142,7 +144,7 @@ pub fn routes(app: Arc<App>) -> Observed {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&app));
-    Observed::new(app, routes)
+    Observed::new(app, door, routes)
 }
 
 /// Room for query turns, as limits.rs says.

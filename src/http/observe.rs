@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tower::{BoxError, Service};
 
 use super::App;
+use super::auth::Door;
 use super::problem::Problem;
 use super::unread;
 use crate::ids::RequestId;
@@ -26,12 +27,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct Observed {
     app: Arc<App>,
+    door: Door,
     routes: Router,
 }
 
 impl Observed {
-    pub(super) fn new(app: Arc<App>, routes: Router) -> Self {
-        Self { app, routes }
+    pub(super) fn new(app: Arc<App>, door: Door, routes: Router) -> Self {
+        Self { app, door, routes }
     }
 }
 
@@ -55,8 +57,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { app, routes } = self.clone();
-        let request = request.map(Body::new);
+        let Self { app, door, routes } = self.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(door);
         Box::pin(async move { Ok(unread::drain(request, |r| observe(app, routes, r)).await) })
     }
 }
@@ -122,12 +125,14 @@ fn method_label(method: &Method) -> &'static str {
 /// A client can ask for any path; only routes become a label, and all assets the same one.
 fn route_label(path: &str) -> &'static str {
     const ASSETS: &str = "/assets";
-    const ROUTES: [&str; 10] = [
+    const ROUTES: [&str; 12] = [
         "/",
         "/logs",
         "/analytics",
         "/analytics/series",
         "/analytics/top",
+        "/analytics/summary",
+        "/customers",
         "/metrics",
         "/livez",
         "/healthz",

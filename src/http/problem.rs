@@ -64,6 +64,8 @@ pub enum Type {
     Internal,
     /// The query cannot be understood.
     InvalidQuery,
+    /// The answer cannot be written in a form that the client takes.
+    NotAcceptable,
     /// There is no such route.
     NotFound,
     /// The route does not take this method.
@@ -111,6 +113,7 @@ impl Type {
             Self::Unavailable => (503, "unavailable", "Server is not available"),
             Self::Internal => (500, "internal-error", "Server has a defect"),
             Self::InvalidQuery => (400, "invalid-query", "Query is invalid"),
+            Self::NotAcceptable => (406, "not-acceptable", "No form of the answer is accepted"),
             Self::NotFound => (404, "not-found", "Route does not exist"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "Method is not allowed"),
         }
@@ -219,8 +222,8 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
-    let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, /metrics, /livez, \
-                  /readyz, /healthz and /version";
+    let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, \
+                  /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz and /version";
     Problem::new(Type::NotFound, format!("there is no {}; the routes are {routes}", uri.path()))
 }
 

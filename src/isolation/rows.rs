@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::checkpoint::Checkpointer;
-use crate::claim::ClaimSync;
 use crate::counts::KeyLimits;
 use crate::delta::Delta;
-use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
+use crate::ids::{CustomerId, Group};
 use crate::limits;
-use crate::query::{self, Busy, Source};
-use crate::sequencer::BarrierPlaced;
-use crate::store::{Dimension, Retention, Store};
-use crate::testing::{DataDir, SeededEntropy, batch, customer, now_at, summary};
+use crate::query::overlaid::Overlaid;
+use crate::query::{self, By, Filter, Range, Ranked};
+use crate::store::Retention;
+use crate::testing::{SeededEntropy, batch, customer, summary};
 use crate::window::{Minute, Span, WindowSize};
-use crate::worker::Overlay;
 
 const KEYS: KeyLimits = KeyLimits { paths: 1_000, agents: 10 };
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -38,37 +35,16 @@ fn customers() -> Vec<CustomerId> {
     ids.iter().map(|id| customer(id)).collect()
 }
 
-/// A store, the counts of one more delta that is not in it, and all that was ever counted.
+/// A store with an overlay, and all that was ever counted.
 struct Books {
-    store: Arc<Store>,
-    checkpointer: Checkpointer,
-    epoch: Epoch,
-    pending: Arc<Delta>,
+    overlaid: Overlaid,
     counted: BTreeMap<(CustomerId, u32), u64>,
-    _dir: DataDir,
-}
-
-impl Source for Books {
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
-        let minutes = self.pending.windows_of(customer, span);
-        Ok(vec![Overlay { epoch: self.epoch.next(), minutes }])
-    }
-
-    fn store(&self) -> &Store {
-        &self.store
-    }
 }
 
 impl Books {
     fn open() -> Self {
-        let dir = DataDir::new();
-        let store = Store::open(&dir.disk(), &dir.layout, 1 << 20, KEYS).expect("opened");
-        let store = Arc::new(store);
         let retention = Retention { minutes: 48 * HOUR, hours: 96 * HOUR, ..Retention::FOREVER };
-        let (disk, layout) = (dir.disk(), dir.layout.clone());
-        let checkpointer = Checkpointer { disk, layout, store: Arc::clone(&store), retention };
-        let (pending, counted) = (Arc::default(), BTreeMap::new());
-        Self { store, checkpointer, epoch: Epoch(0), pending, counted, _dir: dir }
+        Self { overlaid: Overlaid::open(KEYS, retention), counted: BTreeMap::new() }
     }
 
     /// Counts something for some customers; each has paths that name it.
@@ -84,17 +60,7 @@ impl Books {
                 *self.counted.entry((id.clone(), minute)).or_default() += requests;
             }
         }
-        self.pending = Arc::new(delta);
-    }
-
-    fn commit(&mut self, minute: u32) {
-        self.epoch = self.epoch.next();
-        let (group, accepted) = (Group(self.epoch.0), AcceptTime(u64::from(minute) * 60_000));
-        let (claims, sealed, uptime) = (ClaimSync::default(), Vec::new(), Duration::ZERO);
-        let placed = BarrierPlaced { group, accepted, claims, sealed, uptime };
-        let deltas = [std::mem::take(&mut self.pending)];
-        let written = self.checkpointer.write(self.epoch, &placed, &deltas, None, now_at(minute));
-        written.expect("committed");
+        self.overlaid.pending = Arc::new(delta);
     }
 
     /// T1: each customer sees its own counts, all of them as long as they are kept, in windows of
@@ -108,7 +74,9 @@ impl Books {
             for ((_, minute), requests) in mine {
                 *expected.entry(Minute(*minute).floor(*size)).or_default() += requests;
             }
-            let page = query::windows(self, id, *size, all, KEYS).expect("an answer");
+            let range = Range::utc(id, *size, all);
+            let page =
+                query::windows(&self.overlaid, &range, &Filter::All, KEYS).expect("an answer");
             let mut found = BTreeMap::new();
             for (start, window) in &page.windows {
                 assert!(window.paths.iter().all(|(path, _)| path == own), "{id}: {window:?}");
@@ -116,12 +84,37 @@ impl Books {
                 found.insert(*start, window.totals.requests);
             }
             assert_eq!(found, expected, "{id}, by the {size}");
-            let series = query::series(self, id, *size, all).expect("an answer");
+            let series = query::series(&self.overlaid, &range).expect("an answer");
             let points = series.points.iter().map(|(start, totals)| (*start, totals.requests));
             assert!(points.eq(expected), "{id}, as a series by the {size}");
         }
-        let top = query::top(self, id, all, Dimension::Path, 10).expect("an answer");
-        assert!(top.rows.iter().all(|(path, _)| **path == *own), "{id}: {:?}", top.rows);
+        let top =
+            query::top(&self.overlaid, id, &Ranked::of(all, By::Path, 10)).expect("an answer");
+        assert!(top.rows.iter().all(|row| *row.key == *own), "{id}: {:?}", top.rows);
+    }
+}
+
+impl Books {
+    /// The list of customers has each with what it was counted, in any range, and so has a range
+    /// of one customer: what was folded into its hour or day counts at the start of that.
+    fn must_be_listed(&self, ids: &[CustomerId], chance: &SeededEntropy, folded: WindowSize) {
+        for _ in 0..20 {
+            let (a, b) = (chance.below(3_000), chance.below(3_000));
+            let minute = |at: u64| Minute(AROUND[0] - 600 + u32::try_from(at).expect("small"));
+            let span = Span { from: minute(a.min(b)), to: minute(a.max(b)) };
+            let mut expected: BTreeMap<&CustomerId, u64> = BTreeMap::new();
+            for ((of, at), requests) in &self.counted {
+                if span.contains(Minute(*at).floor(folded)) {
+                    *expected.entry(of).or_default() += requests;
+                }
+            }
+            let listed = query::customers(&self.overlaid, span).expect("an answer");
+            assert!(listed.is_sorted_by(|a, b| (b.1, &a.0) <= (a.1, &b.0)), "{listed:?}");
+            let listed: BTreeMap<_, _> = listed.iter().map(|(of, n)| (of, *n)).collect();
+            assert_eq!(listed, expected, "{span:?}");
+            let own = query::customers_of(&self.overlaid, span, ids).expect("an answer");
+            assert!(own.iter().map(|(of, n)| (of, *n)).collect::<BTreeMap<_, _>>() == expected);
+        }
     }
 }
 
@@ -134,14 +127,16 @@ fn customers_that_begin_alike_have_rows_of_their_own() {
         let chance = SeededEntropy::seeded(round);
         books.count(&chance, &ids);
         ids.iter().for_each(|id| books.must_be_kept_apart(id, &SIZES));
-        books.commit(AROUND[3] + u32::try_from(round).expect("small") * 90);
+        books.overlaid.commit(AROUND[3] + u32::try_from(round).expect("small") * 90);
         ids.iter().for_each(|id| books.must_be_kept_apart(id, &SIZES));
+        books.must_be_listed(&ids, &chance, WindowSize::Minute);
     }
     // Minutes go past their retention, then hours; days stay.
     for (hours, sizes) in [(50, &SIZES[1..]), (100, &SIZES[2..])] {
         for later in 0..3 {
-            books.commit(AROUND[3] + 12 * 90 + hours * 60 + later);
+            books.overlaid.commit(AROUND[3] + 12 * 90 + hours * 60 + later);
         }
+        books.must_be_listed(&ids, &SeededEntropy::seeded(hours.into()), sizes[0]);
         ids.iter().for_each(|id| books.must_be_kept_apart(id, sizes));
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod isolation;
+mod queries;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -18,13 +19,16 @@ use crate::config::{Config, OnDuplicate};
 use crate::disk::{Disk, Layout, RealDisk};
 use crate::entropy::SystemEntropy;
 use crate::error::EngineError;
-use crate::http;
+use crate::http::{self, Door};
+use crate::service::Listeners;
 use crate::status::{Phase, Status};
 use crate::tokens::Tokens;
 
 /// A running service; [`Service::stop`] ends it as SIGTERM would.
 struct Service {
     address: SocketAddr,
+    /// Where operators come.
+    admin: SocketAddr,
     agent: ureq::Agent,
     tokens: Option<Arc<Tokens>>,
     stop: oneshot::Sender<()>,
@@ -47,16 +51,20 @@ impl Service {
         let run = move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
+                let bind = || TcpListener::bind("127.0.0.1:0");
+                let public = bind().await.expect("a free port");
+                let operators = bind().await.expect("a free port");
+                let addresses = [&public, &operators].map(|l| l.local_addr().expect("bound"));
+                tell.send(addresses).expect("somebody waits");
+                let listeners = Listeners { public, operators: Some(operators) };
                 let shutdown = async { drop(stopped.await) };
-                super::run_on(disk, &config, for_service, false, listener, shutdown).await
+                super::run_on(disk, &config, for_service, false, listeners, shutdown).await
             })
         };
         let served = std::thread::Builder::new().spawn(run).expect("a thread");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let address = told.recv().expect("it listens");
-        let service = Self { address, agent, tokens, stop, served, lock };
+        let [address, admin] = told.recv().expect("it listens");
+        let service = Self { address, admin, agent, tokens, stop, served, lock };
         while service.get("/readyz", "x").0 != 200 {
             assert!(!service.served.is_finished(), "the service ended before it was ready");
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -219,7 +227,7 @@ fn a_server_that_would_refuse_batches_is_not_ready() {
     // As in the moment between the start of the engine's threads and requests that reach them.
     status.enter(Phase::Running);
     let asked = Request::get("/readyz").body(Body::empty()).expect("a request");
-    let answer = http::routes(Arc::new(app)).oneshot(asked);
+    let answer = http::routes(Arc::new(app), Door::Public).oneshot(asked);
     let answer = tokio::runtime::Runtime::new().expect("a runtime").block_on(answer);
     assert_eq!(answer.expect("an answer").status(), 503);
 }

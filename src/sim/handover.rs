@@ -21,13 +21,14 @@ use crate::claim::ClaimSync;
 use crate::disk::{Disk, Layout};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::partition::PartitionId;
-use crate::query::{self, Busy, Source};
+use crate::query::{self, Busy, By, Filter, Range, Ranked, Source};
 use crate::sequencer::{BarrierPlaced, dispatch};
-use crate::store::{Dimension, Retention, Store};
+use crate::store::{Retention, Store};
 use crate::testing::{RULES, batch, customer, now_at, summary};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{
-    AcceptedBatch, HandedOver, Overlay, OverlayRequest, PartitionWorker, WorkerMessage,
+    AcceptedBatch, CustomersOverlay, CustomersRequest, HandedOver, Overlay, OverlayRequest,
+    PartitionWorker, WorkerMessage,
 };
 
 const PARTITIONS: u16 = 2;
@@ -87,12 +88,13 @@ fn path_of(batch: u32) -> String {
 
 impl Source for Engine {
     fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
-        let (reply, answers) = bounded(self.workers.len());
-        for worker in &self.workers {
-            let request = OverlayRequest { customer: customer.clone(), span, reply: reply.clone() };
-            worker.send(WorkerMessage::Overlay(request)).expect("workers live longest");
-        }
-        Ok(self.workers.iter().flat_map(|_| poll(&answers)).collect())
+        Ok(self.ask_workers(|reply| {
+            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+        }))
+    }
+
+    fn customers(&self, span: Span) -> Result<Vec<CustomersOverlay>, Busy> {
+        Ok(self.ask_workers(|reply| WorkerMessage::Customers(CustomersRequest { span, reply })))
     }
 
     fn store(&self) -> &Store {
@@ -101,6 +103,17 @@ impl Source for Engine {
 }
 
 impl Engine {
+    fn ask_workers<A>(
+        &self,
+        question: impl Fn(crossbeam_channel::Sender<Vec<A>>) -> WorkerMessage,
+    ) -> Vec<A> {
+        let (reply, answers) = bounded(self.workers.len());
+        for worker in &self.workers {
+            worker.send(question(reply.clone())).expect("workers live longest");
+        }
+        self.workers.iter().flat_map(|_| poll(&answers)).collect()
+    }
+
     fn send(&self, worker: usize, message: WorkerMessage) {
         self.workers[worker].send(message).expect("workers live longest");
     }
@@ -219,7 +232,8 @@ impl Engine {
         let mut seen: BTreeMap<String, u64> = BTreeMap::new();
         match size {
             Some(size) => {
-                let page = query::windows(self, &self.customer, size, DAY, RULES.keys);
+                let range = Range::utc(&self.customer, size, DAY);
+                let page = query::windows(self, &range, &Filter::All, RULES.keys);
                 for (_, window) in page.expect("an answer").windows {
                     assert!(window.adds_up(), "W2");
                     for (path, requests) in window.paths.iter() {
@@ -230,8 +244,9 @@ impl Engine {
                 }
             }
             None => {
-                let top = query::top(self, &self.customer, DAY, Dimension::Path, 100);
-                seen.extend(top.expect("an answer").rows.into_iter().map(|(p, n)| (p.into(), n)));
+                let top = query::top(self, &self.customer, &Ranked::of(DAY, By::Path, 100));
+                let rows = top.expect("an answer").rows.into_iter();
+                seen.extend(rows.map(|row| (row.key.into(), row.requests)));
             }
         }
         for (path, requests) in &seen {

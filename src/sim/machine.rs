@@ -21,13 +21,16 @@ use crate::disk::{DiskResult, LockGuard};
 use crate::error::EngineError;
 use crate::ids::{CustomerId, Epoch};
 use crate::journal::{Journal, Prepared, Sealed, SegmentKeeper};
-use crate::query::{self, Busy, QueryError, Source};
+use crate::query::{self, Busy, Filter, QueryError, Range, Source};
 use crate::recovery::{Recovered, Recovery};
 use crate::sequencer::{BarrierPlaced, Outcome, Sequencer, Submission};
 use crate::store::{Store, StoredLetter};
 use crate::testing::{SeededEntropy, customer, submission};
 use crate::window::{Minute, Span, WindowSize};
-use crate::worker::{HandedOver, Overlay, OverlayRequest, PartitionWorker, WorkerMessage};
+use crate::worker::{
+    CustomersOverlay, CustomersRequest, HandedOver, Overlay, OverlayRequest, PartitionWorker,
+    WorkerMessage,
+};
 
 /// A batch as a sender has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,10 +237,13 @@ impl Machine {
         let mut span = Span { from: Minute(0), to: Minute(100_000_000) };
         let mut windows = Vec::new();
         loop {
-            let page = query::windows(self, &customer(of), size, span, self.keys);
+            let range = Range::utc(&customer(of), size, span);
+            let page = query::windows(self, &range, &Filter::All, self.keys);
             let page = page.map_err(|error| match error {
                 QueryError::Store(error) => error.into(),
-                QueryError::Busy(_) | QueryError::TooManyKeys => {
+                QueryError::Busy(_)
+                | QueryError::TooManyKeys { .. }
+                | QueryError::TooManyCustomers => {
                     let failure = self.parts.borrow_mut().failure.take();
                     failure.expect("a machine that works answers")
                 }
@@ -255,6 +261,25 @@ impl Machine {
 /// opens the store.
 impl Source for Machine {
     fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+        self.ask_workers(|reply| {
+            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+        })
+    }
+
+    fn customers(&self, span: Span) -> Result<Vec<CustomersOverlay>, Busy> {
+        self.ask_workers(|reply| WorkerMessage::Customers(CustomersRequest { span, reply }))
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Machine {
+    fn ask_workers<A>(
+        &self,
+        question: impl Fn(Sender<Vec<A>>) -> WorkerMessage,
+    ) -> Result<Vec<A>, Busy> {
         let (reply, answers) = unbounded();
         let workers = self.parts.borrow().workers.len();
         let mut parts = self.parts.borrow_mut();
@@ -265,8 +290,7 @@ impl Source for Machine {
             })
         };
         for worker in 0..workers {
-            let request = OverlayRequest { customer: customer.clone(), span, reply: reply.clone() };
-            parts.workers[worker].1.push_back(WorkerMessage::Overlay(request));
+            parts.workers[worker].1.push_back(question(reply.clone()));
             if parts.chance.one_in(3) {
                 pass(&mut parts)?;
             }
@@ -278,10 +302,6 @@ impl Source for Machine {
             pass(&mut parts)?;
         }
         Ok(answers.try_iter().flatten().collect())
-    }
-
-    fn store(&self) -> &Store {
-        &self.store
     }
 }
 

@@ -39,6 +39,7 @@ mod blocks;
 mod check;
 mod commit;
 mod copy;
+mod customers;
 mod expire;
 mod letters;
 mod read;
@@ -61,7 +62,7 @@ pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
 pub use letters::{LetterId, LetterRetention, LetterStats, StoredLetter};
-pub use read::{Page, Series, Snapshot};
+pub use read::{Page, Snapshot};
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
 pub use rows::{Dimension, Parts};

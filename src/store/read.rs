@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use redb::{ReadOnlyTable, ReadableDatabase};
 
-use super::rollup::{each_name, read_window};
+use super::rollup::{each_name, parts_of, read_window};
 use super::rows::{Dimension, Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
 use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
-use crate::counts::{Totals, WindowCounts};
+use crate::counts::WindowCounts;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
 use crate::window::{Minute, Span, WindowSize};
 
@@ -15,10 +15,10 @@ type WindowTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The store as it was at one checkpoint.
 pub struct Snapshot<'s> {
-    store: &'s Store,
+    pub(super) store: &'s Store,
     meta: ReadOnlyTable<&'static str, u64>,
-    windows: WindowTables<WindowTable>,
-    dirty: ReadOnlyTable<&'static [u8], u64>,
+    pub(super) windows: WindowTables<WindowTable>,
+    pub(super) dirty: ReadOnlyTable<&'static [u8], u64>,
 }
 
 impl std::fmt::Debug for Snapshot<'_> {
@@ -34,15 +34,6 @@ pub struct Page {
     pub starts: Vec<Minute>,
     /// Whether there may be more after these.
     pub is_cut: bool,
-}
-
-/// The single numbers of some windows, and where the next begin.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Series {
-    /// In order of time; windows without requests are absent.
-    pub points: Vec<(Minute, Totals)>,
-    /// The first window that is not among them.
-    pub next: Option<Minute>,
 }
 
 impl<'s> Snapshot<'s> {
@@ -102,25 +93,25 @@ impl<'s> Snapshot<'s> {
         guard("read", &self.store.path, read)
     }
 
-    /// The single numbers of a customer's windows within a span, at most `max` of them, and where
-    /// the next begins.
+    /// The first start of a customer's windows within a span.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn series(
+    pub fn first(
         &self,
         customer: &CustomerId,
         size: WindowSize,
         span: Span,
-        max: usize,
-    ) -> Result<Series, StoreError> {
-        let starts = self.starts(customer, size, span, max + 1)?.starts;
-        let mut points = Vec::with_capacity(starts.len().min(max));
-        for start in starts.iter().take(max) {
-            let window = self.parts(customer, size, *start, Parts::TOTALS)?;
-            points.push((*start, window.unwrap_or_default().totals));
-        }
-        Ok(Series { points, next: starts.get(max).copied() })
+    ) -> Result<Option<Minute>, StoreError> {
+        guard("read", &self.store.path, || {
+            let row = first_in(&self.windows.totals, size, customer, span)?;
+            if size == WindowSize::Minute || row == Some(span.from) {
+                return Ok(row);
+            }
+            // A window that is not rebuilt yet has a mark but no row.
+            let mark = first_in(&self.dirty, size, customer, span)?;
+            Ok(row.into_iter().chain(mark).min())
+        })
     }
 
     /// Hands on each path, or agent family, of a window with its count, if there is such a window;
@@ -139,6 +130,41 @@ impl<'s> Snapshot<'s> {
         guard("read", &self.store.path, || {
             let customer = customer.as_str();
             each_name(&self.windows, &self.dirty, size, start, customer, by, each)
+        })
+    }
+
+    /// The same for what was folded into an hour or a day.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn each_folded_name(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+        by: Dimension,
+        each: &mut dyn FnMut(&str, u64),
+    ) -> Result<(), StoreError> {
+        guard("read", &self.store.path, || match parts_of(size) {
+            Some((_, base)) => self.windows.each(&key(base, start, customer.as_str()), by, each),
+            None => Ok(()),
+        })
+    }
+
+    /// What the expired minutes of an hour, or hours of a day, held; `None` if none have expired.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn folded(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+        parts: Parts,
+    ) -> Result<Option<WindowCounts>, StoreError> {
+        guard("read", &self.store.path, || match parts_of(size) {
+            Some((_, base)) => self.windows.get(&key(base, start, customer.as_str()), parts),
+            None => Ok(None),
         })
     }
 
@@ -208,32 +234,40 @@ fn starts_in<V: redb::Value + 'static>(
     max: usize,
 ) -> RowResult<Page> {
     let mut page = Page::default();
+    let mut rest = span;
+    while let Some(start) = first_in(table, size, customer, rest)? {
+        if page.starts.len() == max {
+            page.is_cut = true;
+            break;
+        }
+        page.starts.push(start);
+        rest.from = start.plus(size.minutes());
+    }
+    Ok(page)
+}
+
+fn first_in<V: redb::Value + 'static>(
+    table: &ReadOnlyTable<&'static [u8], V>,
+    size: WindowSize,
+    customer: &CustomerId,
+    span: Span,
+) -> RowResult<Option<Minute>> {
     let level = Level::of(size);
     let end = key(level, span.to, "");
     let mut at = span.from;
     while at < span.to {
         let from = key(level, at, customer.as_str());
-        let (start, is_found) = if table.get(from.as_slice())?.is_some() {
-            (at, true)
-        } else {
-            let Some(row) = table.range(from.as_slice()..end.as_slice())?.next() else { break };
-            let (row_key, _) = row?;
-            let (start, found) =
-                parse_key(row_key.value()).ok_or_else(|| RowError::Corrupt("totals".into()))?;
-            (start, found == *customer)
-        };
-        if is_found {
-            if page.starts.len() == max {
-                page.is_cut = true;
-                break;
-            }
-            page.starts.push(start);
-            at = start.plus(size.minutes());
-        } else if start > at {
-            at = start;
-        } else {
-            at = at.plus(1);
+        if table.get(from.as_slice())?.is_some() {
+            return Ok(Some(at));
         }
+        let Some(row) = table.range(from.as_slice()..end.as_slice())?.next() else { break };
+        let (row_key, _) = row?;
+        let (start, found) =
+            parse_key(row_key.value()).ok_or_else(|| RowError::Corrupt("totals".into()))?;
+        if found == *customer {
+            return Ok(Some(start));
+        }
+        at = start.max(at.plus(u32::from(start == at)));
     }
-    Ok(page)
+    Ok(None)
 }

@@ -130,7 +130,7 @@ where
 
 /// What a window is made of: the size of its parts, and where those are that have expired. A minute
 /// is made of itself.
-fn parts_of(size: WindowSize) -> Option<(WindowSize, Level)> {
+pub(super) fn parts_of(size: WindowSize) -> Option<(WindowSize, Level)> {
     match size {
         WindowSize::Minute => None,
         WindowSize::Hour => Some((WindowSize::Minute, Level::HourBase)),

@@ -107,7 +107,7 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> WindowTables<T> {
     /// Reads a window, or parts of it; `None` if there is no row of it.
     pub(super) fn get(&self, key: &[u8], parts: Parts) -> RowResult<Option<WindowCounts>> {
         let Some(totals) = self.totals.get(key)? else { return Ok(None) };
-        let totals = decode_totals(open("totals", key, totals.value())?)?;
+        let totals = totals_of(key, totals.value())?;
         let counts = |table: &T, name| match table.get(key)? {
             Some(row) => decode_counts(name, open(name, key, row.value())?),
             None => Err(RowError::Corrupt(name.into())),
@@ -179,6 +179,11 @@ fn encode_totals(totals: &Totals) -> Vec<u8> {
         totals.responses.put(&mut value);
     }
     value
+}
+
+/// The totals in a row of them.
+pub(super) fn totals_of(key: &[u8], value: &[u8]) -> RowResult<Totals> {
+    decode_totals(open("totals", key, value)?)
 }
 
 fn decode_totals(mut value: &[u8]) -> RowResult<Totals> {

@@ -1,4 +1,5 @@
-//! What we know about user agents beyond woothee: names, spellings, and words that name nothing.
+//! What we know about user agents beyond woothee: names and their kinds, spellings, and words that
+//! name nothing.
 //!
 //! Owns data and the look-ups into it, nothing else. Keys are matched as whole words in any case;
 //! in [`DECLARED`] the order decides which of two names wins. A new entry needs a line in
@@ -7,40 +8,58 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::Kind;
+
 /// No key is longer, so that words can be compared in lower case without an allocation.
 const KEY_BYTES_MAX: usize = 40;
 
+/// Names of one kind.
+type Group = (Kind, &'static [&'static str]);
+
+/// Words of an agent with the names that they stand for, all of one kind.
+type KeyedGroup = (Kind, &'static [(&'static str, &'static str)]);
+
 /// Programs that say who they are, wherever in the agent they say it, best first.
+///
+/// AI is what trains a model, or answers for an assistant: Applebot (Siri) and Amazonbot (Alexa)
+/// as well. PetalBot and Kagibot fill the index of a web search, as Googlebot does.
 #[rustfmt::skip]
-pub(super) const DECLARED: &[&str] = &[
-    // AI: training, search and on behalf of a person
-    "GPTBot", "ChatGPT-User", "OAI-SearchBot", "OAI-AdsBot", "ClaudeBot", "Claude-User",
-    "Claude-SearchBot", "Claude-Web", "anthropic-ai", "PerplexityBot", "Perplexity-User",
-    "Bytespider", "TikTokSpider", "Amazonbot", "Amzn-SearchBot", "Applebot-Extended", "Applebot",
-    "meta-externalagent", "meta-externalfetcher", "meta-webindexer", "CCBot", "cohere-ai",
-    "cohere-training-data-crawler", "YouBot", "DuckAssistBot", "MistralAI-User", "Google-Extended",
-    "Google-CloudVertexBot", "GoogleOther", "PetalBot", "Diffbot", "ImagesiftBot", "AI2Bot",
-    "Timpibot", "Kagibot", "PanguBot", "DeepSeekBot", "Webzio-Extended", "omgili", "omgilibot",
+const DECLARED: &[Group] = &[
+    // training, search and on behalf of a person
+    (Kind::Ai, &["GPTBot", "ChatGPT-User", "OAI-SearchBot", "OAI-AdsBot", "ClaudeBot",
+        "Claude-User", "Claude-SearchBot", "Claude-Web", "anthropic-ai", "PerplexityBot",
+        "Perplexity-User", "Bytespider", "TikTokSpider", "Amazonbot", "Amzn-SearchBot",
+        "Applebot-Extended", "Applebot", "meta-externalagent", "meta-externalfetcher",
+        "meta-webindexer", "CCBot", "cohere-ai", "cohere-training-data-crawler", "YouBot",
+        "DuckAssistBot", "MistralAI-User", "Google-Extended", "Google-CloudVertexBot",
+        "GoogleOther"]),
+    (Kind::Crawler, &["PetalBot"]),
+    (Kind::Ai, &["Diffbot", "ImagesiftBot", "AI2Bot", "Timpibot"]),
+    (Kind::Crawler, &["Kagibot"]),
+    (Kind::Ai, &["PanguBot", "DeepSeekBot", "Webzio-Extended", "omgili", "omgilibot"]),
     // search
-    "AdsBot-Google-Mobile", "AdsBot-Google", "Storebot-Google", "APIs-Google",
-    "Google-InspectionTool", "Google-Read-Aloud", "Google-Site-Verification", "Chrome-Lighthouse",
-    "Googlebot", "AdIdxBot", "DuckDuckBot", "YandexBot", "Sogou", "SeznamBot", "Qwantbot",
-    "MojeekBot", "Exabot", "archive.org_bot", "ia_archiver",
+    (Kind::Crawler, &["AdsBot-Google-Mobile", "AdsBot-Google", "Storebot-Google", "APIs-Google",
+        "Google-InspectionTool", "Google-Read-Aloud", "Google-Site-Verification"]),
+    (Kind::Monitor, &["Chrome-Lighthouse"]),
+    (Kind::Crawler, &["Googlebot", "AdIdxBot", "DuckDuckBot", "YandexBot", "Sogou", "SeznamBot",
+        "Qwantbot", "MojeekBot", "Exabot", "archive.org_bot", "ia_archiver"]),
     // search engine optimisation
-    "AhrefsBot", "AhrefsSiteAudit", "SemrushBot", "SiteAuditBot", "MJ12bot", "DotBot", "rogerbot",
-    "DataForSeoBot", "BLEXBot", "SERankingBacklinksBot", "serpstatbot", "BarkrowlerBot",
-    "Barkrowler", "Ezooms",
+    (Kind::Crawler, &["AhrefsBot", "AhrefsSiteAudit", "SemrushBot", "SiteAuditBot", "MJ12bot",
+        "DotBot", "rogerbot", "DataForSeoBot", "BLEXBot", "SERankingBacklinksBot", "serpstatbot",
+        "BarkrowlerBot", "Barkrowler", "Ezooms"]),
     // social networks and messengers, by their link previews: those of Apple name two, that of
     // Telegram names Twitter's
-    "facebookexternalhit", "facebookcatalog", "TelegramBot", "Twitterbot", "LinkedInBot",
-    "Slackbot", "Discordbot", "WhatsApp", "Pinterestbot", "SkypeUriPreview", "redditbot",
-    "Mastodon", "vkShare", "Iframely", "Embedly",
-    // monitors
-    "UptimeRobot", "Pingdom", "StatusCake", "DatadogSynthetics", "Datadog", "kube-probe",
-    "GoogleHC", "GoogleStackdriverMonitoring-UptimeChecks", "ELB-HealthChecker", "Site24x7",
-    "BetterStack", "Uptime-Kuma", "NewRelicPinger", "Checkly", "updown.io",
+    (Kind::Crawler, &["facebookexternalhit", "facebookcatalog", "TelegramBot", "Twitterbot",
+        "LinkedInBot", "Slackbot", "Discordbot", "WhatsApp", "Pinterestbot", "SkypeUriPreview",
+        "redditbot", "Mastodon", "vkShare", "Iframely", "Embedly"]),
+    (Kind::Monitor, &["UptimeRobot", "Pingdom", "StatusCake", "DatadogSynthetics", "Datadog",
+        "kube-probe", "GoogleHC", "GoogleStackdriverMonitoring-UptimeChecks",
+        "ELB-HealthChecker", "Site24x7", "BetterStack", "Uptime-Kuma", "NewRelicPinger",
+        "Checkly", "updown.io"]),
     // automation that drives a browser
-    "HeadlessChrome", "PhantomJS", "Lighthouse", "Scrapy",
+    (Kind::Client, &["HeadlessChrome", "PhantomJS"]),
+    (Kind::Monitor, &["Lighthouse"]),
+    (Kind::Crawler, &["Scrapy"]),
 ];
 
 /// Other words for a name of [`DECLARED`], with the name that is shown.
@@ -68,41 +87,73 @@ const DECLARED_AS: &[(&str, &str)] = &[
 /// need no entry: those that do stand here because a client may spell them in another case, or
 /// because they may come after a word that says nothing (`Python/3.12 aiohttp/3.9`).
 #[rustfmt::skip]
-pub(super) const PRODUCTS: &[(&str, &str)] = &[
-    ("curl", "curl"), ("libcurl", "curl"), ("pycurl", "PycURL"), ("wget", "Wget"),
-    ("wget2", "Wget"), ("python-requests", "python-requests"), ("python-httpx", "python-httpx"),
-    ("aiohttp", "aiohttp"), ("python-urllib", "Python-urllib"), ("python-urllib3", "urllib3"),
-    ("urllib3", "urllib3"), ("go-http-client", "Go-http-client"), ("okhttp", "okhttp"),
-    ("apache-httpclient", "Apache-HttpClient"), ("apache-httpasyncclient", "Apache-HttpClient"),
-    ("commons-httpclient", "Apache-HttpClient"), ("java-http-client", "Java"), ("java", "Java"),
-    ("axios", "axios"), ("node-fetch", "node-fetch"), ("undici", "undici"), ("got", "got"),
-    ("node", "Node.js"), ("nodejs", "Node.js"), ("deno", "Deno"), ("bun", "Bun"),
-    ("superagent", "superagent"), ("node-superagent", "superagent"),
-    ("postmanruntime", "PostmanRuntime"), ("insomnia", "insomnia"), ("httpie", "HTTPie"),
-    ("libwww-perl", "libwww-perl"), ("lwp-trivial", "libwww-perl"), ("lwp", "libwww-perl"),
-    ("www-mechanize", "libwww-perl"), ("ruby", "Ruby"), ("rest-client", "rest-client"),
-    ("faraday", "Faraday"), ("typhoeus", "Typhoeus"), ("guzzlehttp", "Guzzle"),
-    ("guzzle", "Guzzle"), ("reqwest", "reqwest"), ("hyper", "hyper"), ("ureq", "ureq"),
-    ("dart", "Dart"), ("dio", "Dio"), ("winhttp", "WinHTTP"), ("restsharp", "RestSharp"),
-    ("windowspowershell", "PowerShell"), ("powershell", "PowerShell"), ("php", "PHP"),
-    ("wordpress", "WordPress"), ("prometheus", "Prometheus"), ("k6", "k6"),
-    ("apachebench", "ApacheBench"), ("pinterest", "Pinterestbot"),
-    ("universalfeedparser", "UniversalFeedParser"), ("feedparser", "UniversalFeedParser"),
-    ("zgrab", "zgrab"), ("masscan", "masscan"), ("nmap", "Nmap"), ("nikto", "Nikto"),
-    ("sqlmap", "sqlmap"),
+const PRODUCTS: &[KeyedGroup] = &[
+    (Kind::Client, &[
+        ("curl", "curl"), ("libcurl", "curl"), ("pycurl", "PycURL"), ("wget", "Wget"),
+        ("wget2", "Wget"), ("python-requests", "python-requests"),
+        ("python-httpx", "python-httpx"), ("aiohttp", "aiohttp"),
+        ("python-urllib", "Python-urllib"), ("python-urllib3", "urllib3"),
+        ("urllib3", "urllib3"), ("go-http-client", "Go-http-client"), ("okhttp", "okhttp"),
+        ("apache-httpclient", "Apache-HttpClient"),
+        ("apache-httpasyncclient", "Apache-HttpClient"),
+        ("commons-httpclient", "Apache-HttpClient"), ("java-http-client", "Java"),
+        ("java", "Java"), ("axios", "axios"), ("node-fetch", "node-fetch"), ("undici", "undici"),
+        ("got", "got"), ("node", "Node.js"), ("nodejs", "Node.js"), ("deno", "Deno"),
+        ("bun", "Bun"), ("superagent", "superagent"), ("node-superagent", "superagent"),
+        ("postmanruntime", "PostmanRuntime"), ("insomnia", "insomnia"), ("httpie", "HTTPie"),
+        ("libwww-perl", "libwww-perl"), ("lwp-trivial", "libwww-perl"), ("lwp", "libwww-perl"),
+        ("www-mechanize", "libwww-perl"), ("ruby", "Ruby"), ("rest-client", "rest-client"),
+        ("faraday", "Faraday"), ("typhoeus", "Typhoeus"), ("guzzlehttp", "Guzzle"),
+        ("guzzle", "Guzzle"), ("reqwest", "reqwest"), ("hyper", "hyper"), ("ureq", "ureq"),
+        ("dart", "Dart"), ("dio", "Dio"), ("winhttp", "WinHTTP"), ("restsharp", "RestSharp"),
+        ("windowspowershell", "PowerShell"), ("powershell", "PowerShell"), ("php", "PHP"),
+        ("wordpress", "WordPress"), ("k6", "k6"), ("apachebench", "ApacheBench"),
+        ("zgrab", "zgrab"), ("masscan", "masscan"), ("nmap", "Nmap"), ("nikto", "Nikto"),
+        ("sqlmap", "sqlmap"),
+    ]),
+    (Kind::Monitor, &[("prometheus", "Prometheus")]),
+    (Kind::Crawler, &[
+        ("pinterest", "Pinterestbot"), ("universalfeedparser", "UniversalFeedParser"),
+        ("feedparser", "UniversalFeedParser"),
+    ]),
 ];
 
 /// Products whose name has more than one word, by the start of the agent.
-pub(super) const PREFIXES: &[(&str, &str)] = &[
-    ("Blackbox Exporter", "Blackbox Exporter"),
-    ("Blackbox-Exporter", "Blackbox Exporter"),
-    ("Amazon CloudFront", "Amazon CloudFront"),
-    ("Better Uptime Bot", "BetterStack"),
-    ("Better Stack", "BetterStack"),
-    ("Go 1.1 package http", "Go-http-client"),
-    ("Jakarta Commons-HttpClient", "Apache-HttpClient"),
-    ("Microsoft Office", "Microsoft Office"),
-    ("Tiny Tiny RSS", "Tiny Tiny RSS"),
+#[rustfmt::skip]
+const PREFIXES: &[KeyedGroup] = &[
+    (Kind::Monitor, &[
+        ("Blackbox Exporter", "Blackbox Exporter"), ("Blackbox-Exporter", "Blackbox Exporter"),
+        ("Better Uptime Bot", "BetterStack"), ("Better Stack", "BetterStack"),
+    ]),
+    (Kind::Client, &[
+        ("Go 1.1 package http", "Go-http-client"),
+        ("Jakarta Commons-HttpClient", "Apache-HttpClient"),
+    ]),
+    (Kind::Person, &[("Microsoft Office", "Microsoft Office")]),
+    (Kind::Crawler, &[("Tiny Tiny RSS", "Tiny Tiny RSS")]),
+    // a cache in front of a site: whoever asked it is not named
+    (Kind::Unknown, &[("Amazon CloudFront", "Amazon CloudFront")]),
+];
+
+/// Names that need no look-up to be found, because woothee or the program itself spells them so.
+/// They stand here for their kind alone.
+#[rustfmt::skip]
+const AS_SPELT: &[Group] = &[
+    // browsers, phones and consoles
+    (Kind::Person, &["Chrome", "Safari", "Firefox", "Edge", "Internet Explorer", "Vivaldi",
+        "Sleipnir", "Samsung Browser", "Google Search App", "Webview", "Android WebView",
+        "iOS WebView", "Android Browser", "BlackBerry", "docomo", "au by KDDI",
+        "SoftBank Mobile", "WILLCOM", "jig browser", "emobile", "SymbianOS", "Nintendo 3DS",
+        "Nintendo DSi", "Nintendo Wii", "Nintendo Wii U", "PlayStation Portable",
+        "PlayStation Vita", "PlayStation 3", "PlayStation 4", "InternetTVBrowser",
+        "Safari RSSReader", "Windows RSSReader", "Google Desktop", "Lynx", "Links", "ELinks",
+        "w3m", "Thunderbird", "AppleCoreMedia", "VLC"]),
+    (Kind::Crawler, &["Google Mediapartners", "Google Feedfetcher", "Google Web Preview",
+        "Yahoo! Slurp", "Yahoo! Japan", "Yahoo! Pipes", "Baiduspider", "msnbot", "bingbot",
+        "BingPreview", "YandexImages", "Naver Yeti", "Google FeedBurner", "trendictionbot",
+        "mixi", "Apple iCloud", "Genieo Web Filter", "topsy Butterfly", "radian6", "Hatena",
+        "goo", "livedoor FeedFetcher", "Feedly", "NewsBlur", "FreshRSS", "Miniflux"]),
+    (Kind::Client, &["Google AppEngine", "Indy Library", "kubectl", "docker", "git", "Dalvik"]),
 ];
 
 /// Browsers that woothee takes for the one whose engine they use, by a word of the agent.
@@ -158,20 +209,48 @@ const PLATFORMS: &[&str] =
 
 /// The name of the first declared program among `words`.
 pub(super) fn declared<'a>(words: impl Iterator<Item = &'a str>) -> Option<&'static str> {
-    static RANKS: LazyLock<HashMap<String, (usize, &'static str)>> = LazyLock::new(|| {
-        let mut ranks = HashMap::new();
-        for (rank, name) in DECLARED.iter().enumerate() {
-            ranks.insert(name.to_ascii_lowercase(), (rank, *name));
-        }
-        for (key, name) in DECLARED_AS {
-            let rank = DECLARED.iter().position(|declared| declared == name);
-            let own = ranks.get(*key).map(|(rank, _)| *rank);
-            ranks.insert((*key).to_owned(), (rank.or(own).unwrap_or(DECLARED.len()), *name));
-        }
-        ranks
-    });
-    let ranked = words.filter_map(|word| lower(word, |key| RANKS.get(key).copied()));
-    ranked.min_by_key(|(rank, _)| *rank).map(|(_, name)| name)
+    let ranked = words.filter_map(|word| lower(word, |key| RANKS.get(key)));
+    ranked.min_by_key(|found| found.rank).map(|found| found.name)
+}
+
+/// What a key of [`DECLARED`] and [`DECLARED_AS`] leads to.
+struct Declared {
+    rank: usize,
+    name: &'static str,
+    kind: Kind,
+}
+
+static RANKS: LazyLock<HashMap<String, Declared>> = LazyLock::new(|| {
+    let mut ranks = HashMap::new();
+    for (rank, (kind, name)) in spread(DECLARED).enumerate() {
+        ranks.insert(name.to_ascii_lowercase(), Declared { rank, name, kind });
+    }
+    for (key, name) in DECLARED_AS {
+        // As good as the name that it stands for, or else as the key itself.
+        let same = ranks.get(&name.to_ascii_lowercase()).or_else(|| ranks.get(*key));
+        let same = same.expect("another word for a declared name");
+        let (rank, kind) = (same.rank, same.kind);
+        ranks.insert((*key).to_owned(), Declared { rank, name, kind });
+    }
+    ranks
+});
+
+/// The kind of every name that a table holds.
+pub(super) static KINDS: LazyLock<HashMap<&'static str, Kind>> =
+    LazyLock::new(|| names_with_kinds().collect());
+
+/// Names with their kinds; a name may come from several tables.
+pub(super) fn names_with_kinds() -> impl Iterator<Item = (&'static str, Kind)> {
+    let declared = RANKS.values().map(|declared| (declared.name, declared.kind));
+    let keyed = PRODUCTS.iter().chain(PREFIXES);
+    let keyed = keyed.flat_map(|(kind, names)| names.iter().map(|(_, name)| (*name, *kind)));
+    let browsers = BROWSERS.iter().map(|(_, name)| (*name, Kind::Person));
+    let as_spelt = spread(AS_SPELT).map(|(kind, name)| (name, kind));
+    declared.chain(keyed).chain(browsers).chain(as_spelt)
+}
+
+fn spread(groups: &'static [Group]) -> impl Iterator<Item = (Kind, &'static str)> {
+    groups.iter().flat_map(|(kind, names)| names.iter().map(|name| (*kind, *name)))
 }
 
 /// The browser among `words` that woothee takes for another.
@@ -182,7 +261,13 @@ pub(super) fn browser<'a>(words: impl Iterator<Item = &'a str>) -> Option<&'stat
 
 /// The name of the product called `word`.
 pub(super) fn product(word: &str) -> Option<&'static str> {
-    find(PRODUCTS, word)
+    PRODUCTS.iter().find_map(|(_, names)| find(names, word))
+}
+
+/// The name of the product of several words that begins `agent`.
+pub(super) fn prefix(agent: &str) -> Option<&'static str> {
+    let mut names = PREFIXES.iter().flat_map(|(_, names)| *names);
+    names.find(|(start, _)| agent.starts_with(start)).map(|(_, name)| *name)
 }
 
 /// Whether a product in first place says nothing about who is asking.
@@ -219,7 +304,5 @@ fn lower<T>(word: &str, look_up: impl Fn(&str) -> Option<T>) -> Option<T> {
 
 #[cfg(test)]
 pub(super) fn longest_key() -> (usize, usize) {
-    let declared = DECLARED.iter().map(|key| key.len());
-    let aliases = DECLARED_AS.iter().map(|(key, _)| key.len());
-    (declared.chain(aliases).max().unwrap_or_default(), KEY_BYTES_MAX)
+    (RANKS.keys().map(String::len).max().unwrap_or_default(), KEY_BYTES_MAX)
 }

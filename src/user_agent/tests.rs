@@ -4,14 +4,22 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use super::{AgentCache, family, table};
+use super::{AgentCache, Kind, family, kind, table};
 use crate::limits;
 use crate::names::Names;
 
+/// The lines of `golden.tsv`: family, kind, agent.
+fn golden_lines() -> impl Iterator<Item = [&'static str; 3]> {
+    let lines = include_str!("golden.tsv").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let mut columns = line.splitn(3, '\t');
+        std::array::from_fn(|_| columns.next().expect("each line is family, kind, agent"))
+    })
+}
+
 /// The agents of `golden.tsv` with their families.
 fn golden() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let lines = include_str!("golden.tsv").lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split_once('\t').expect("each line is family, tab, agent"))
+    golden_lines().map(|[family, _, agent]| (family, agent))
 }
 
 #[test]
@@ -25,6 +33,43 @@ fn real_agents_get_the_names_a_person_would_use() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(golden().count() >= 80);
+}
+
+#[test]
+fn families_are_of_the_kind_that_a_person_would_say() {
+    let mut wrong = String::new();
+    for [family, name, _] in golden_lines() {
+        let got = kind(family).name();
+        if got != name {
+            writeln!(wrong, "{family} is {got} instead of {name}").expect("strings take all");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    for kind in Kind::ALL {
+        assert!(golden_lines().any(|[_, name, _]| name == kind.name()), "no {}", kind.name());
+        assert_eq!(Kind::from_name(kind.name()), Some(kind));
+    }
+    assert_eq!(Kind::from_name("Person"), None);
+    assert_eq!(kind(super::NONE), Kind::Unknown);
+    assert_eq!(kind("(other)"), Kind::Unknown);
+}
+
+#[test]
+fn no_name_is_of_two_kinds() {
+    for (name, of_one_table) in table::names_with_kinds() {
+        assert_eq!(kind(name), of_one_table, "{name} stands in another table too");
+    }
+}
+
+/// Names that say that they crawl need no table; letters in the middle of a name say nothing.
+#[test]
+fn crawlers_are_known_by_their_names() {
+    for name in ["SomeNewBot", "examplebot-images", "Web Spider", "x.crawler", "BOT", "my_bot_v2"] {
+        assert_eq!(kind(name), Kind::Crawler, "{name}");
+    }
+    for name in ["Abbott", "Botanica", "Spiderman", "bo", "", "微信", "x微bot信"] {
+        assert_eq!(kind(name), Kind::Unknown, "{name}");
+    }
 }
 
 #[test]
@@ -86,6 +131,8 @@ proptest! {
     fn any_string_has_a_family(agent in ".{0,200}") {
         let name = family(&agent);
         prop_assert!(!name.is_empty());
+        let kind = kind(&name);
+        prop_assert_eq!(kind.is_bot(), kind != Kind::Person && kind != Kind::Unknown);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
-use axum::http::header;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::App;
 use super::super::problem::{Problem, Type};
+use super::form::{self, Form};
+use super::question::Question;
 use crate::limits;
 use crate::telemetry::metrics;
 
@@ -49,9 +51,9 @@ impl Turns {
     }
 
     /// Room for an answer until it has been read: who does not read must not fill the memory.
-    fn room_for(&self, json: &[u8]) -> Result<OwnedSemaphorePermit, Problem> {
+    fn room_for(&self, body: &[u8]) -> Result<OwnedSemaphorePermit, Problem> {
         // The longest answer is longer than any bound that suits the usual ones.
-        let kib = (json.len() / 1024).min(limits::ANSWERS_UNREAD_KIB_MAX);
+        let kib = (body.len() / 1024).min(limits::ANSWERS_UNREAD_KIB_MAX);
         let kib = u32::try_from(kib).expect("the bound fits");
         Arc::clone(&self.unread).try_acquire_many_owned(kib).map_err(|_| {
             Problem::new(Type::Overloaded, "too many answers wait to be read; try again")
@@ -59,10 +61,29 @@ impl Turns {
     }
 }
 
-/// Runs blocking work for a query when it is its turn, and answers with what it makes.
-pub(super) async fn answer<F>(app: &Arc<App>, work: F) -> Result<Response, Problem>
+/// What a query made.
+pub(super) struct Written {
+    form: Form,
+    body: Vec<u8>,
+    /// Where it goes on.
+    link: Option<String>,
+}
+
+impl Written {
+    pub(super) fn new(form: Form, answer: &impl form::Answer, link: Option<String>) -> Self {
+        Self { form, body: form.write(answer), link }
+    }
+}
+
+/// Runs blocking work for a query when it is its turn, and answers with what it makes, unless the
+/// client has that already.
+pub(super) async fn answer<F>(
+    app: &Arc<App>,
+    question: Question,
+    work: F,
+) -> Result<Response, Problem>
 where
-    F: FnOnce(&App) -> Result<Vec<u8>, Problem> + Send + 'static,
+    F: FnOnce(&App, &Question) -> Result<Written, Problem> + Send + 'static,
 {
     let result = async {
         let turn = app.queries.take().await?;
@@ -71,9 +92,9 @@ where
         // work; its turn is over when that is (L1).
         let work = move || {
             let (place, turn) = turn;
-            let answer = work(&shared).and_then(|json| {
-                let room = shared.queries.room_for(&json)?;
-                Ok(Answer { json, taken: 0, _place: place, _room: room })
+            let answer = work(&shared, &question).and_then(|written| {
+                let room = shared.queries.room_for(&written.body)?;
+                Ok(respond(&question, written, (place, room)))
             });
             drop(turn);
             answer
@@ -88,14 +109,40 @@ where
         Err(problem) if problem.kind().means_try_again() => "overloaded",
         Err(_) => "rejected",
     });
-    let content_type = [(header::CONTENT_TYPE, "application/json")];
-    result.map(|answer| (content_type, Body::new(answer)).into_response())
+    result
+}
+
+/// Late data can change any answer, so that none is ever used without being asked for again; the
+/// tag makes that cheap.
+fn respond(
+    question: &Question,
+    Written { form, body, link }: Written,
+    (place, room): (OwnedSemaphorePermit, OwnedSemaphorePermit),
+) -> Response {
+    let tag = form::tag(form, &body, link.as_deref());
+    let mut response = if question.known.has(&tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let content_type = [(header::CONTENT_TYPE, form.media_type())];
+        let body = Answer { body, taken: 0, _place: place, _room: room };
+        (content_type, Body::new(body)).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept, authorization, x-customer-id"));
+    // RFC 8288. What a query consists of is encoded, so that it fits a header.
+    let link = link.and_then(|to| HeaderValue::from_str(&format!("<{to}>; rel=\"next\"")).ok());
+    if let Some(link) = link {
+        headers.insert(header::LINK, link);
+    }
+    response
 }
 
 /// An answer keeps its place and its room until the client has read it but for the last
 /// [`CHUNK_BYTES`]: slow readers do not pile up (L1).
 struct Answer {
-    json: Vec<u8>,
+    body: Vec<u8>,
     /// Bytes that the connection has taken.
     taken: usize,
     _place: OwnedSemaphorePermit,
@@ -113,8 +160,8 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Self { json, taken, .. } = &mut *self;
-        let rest = &json[*taken..];
+        let Self { body, taken, .. } = &mut *self;
+        let rest = &body[*taken..];
         if rest.is_empty() {
             return Poll::Ready(None);
         }
@@ -125,11 +172,11 @@ impl HttpBody for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.taken == self.json.len()
+        self.taken == self.body.len()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact((self.json.len() - self.taken) as u64)
+        SizeHint::with_exact((self.body.len() - self.taken) as u64)
     }
 }
 
@@ -143,11 +190,11 @@ mod tests {
     #[tokio::test]
     async fn unread_answers_take_room() {
         let turns = Turns::new(1, 1);
-        let json = vec![b'x'; limits::ANSWERS_UNREAD_KIB_MAX * 1024 - CHUNK_BYTES / 2];
+        let body = vec![b'x'; limits::ANSWERS_UNREAD_KIB_MAX * 1024 - CHUNK_BYTES / 2];
         let (place, _turn) = turns.take().await.expect("nobody else asks");
-        let room = turns.room_for(&json).expect("nothing else is unread");
-        let mut answer = Answer { json, taken: 0, _place: place, _room: room };
-        let mut left = answer.json.len();
+        let room = turns.room_for(&body).expect("nothing else is unread");
+        let mut answer = Answer { body, taken: 0, _place: place, _room: room };
+        let mut left = answer.body.len();
         while left > 0 {
             assert!(turns.room_for(&[0; 64 * 1024]).is_err(), "{left} bytes are still unread");
             assert_eq!(answer.size_hint().exact(), Some(left as u64));

@@ -129,7 +129,7 @@ fn a_failure_turns_the_health_checks_red() {
     app.engine.set(Arc::new(engine.expect("started"))).expect("the first");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let ask = |target: &str| {
-        let routes = http::routes(Arc::clone(&app));
+        let routes = http::routes(Arc::clone(&app), Door::Public);
         let request = Request::get(target).body(Body::empty()).expect("a request");
         let answer = runtime.block_on(routes.oneshot(request)).expect("never fails");
         (answer.status(), answer.headers().contains_key("retry-after"))

@@ -11,6 +11,10 @@ const BOTH: &str = "both-0123456789-0123456789";
 const EYES: &str = "eyes-0123456789-0123456789";
 const NEXT: &str = "next-0123456789-0123456789";
 
+/// Where a customer's windows are read.
+const READING: [&str; 4] =
+    ["/analytics", "/analytics/series", "/analytics/top", "/analytics/summary"];
+
 #[expect(clippy::disallowed_methods, reason = "writes what an operator writes")]
 fn write_tokens(dir: &tempfile::TempDir, acme: &str) {
     let text = format!(
@@ -93,7 +97,7 @@ fn from<'a>(token: &'a str, customer: &'a str) -> From<'a> {
 fn whoever_has_no_token_is_told_so_everywhere_but_in_the_open() {
     let dir = dir();
     let service = Service::start(with_tokens(&dir));
-    for target in ["/analytics", "/analytics/series", "/analytics/top", "/logs"] {
+    for target in READING.into_iter().chain(["/customers", "/logs"]) {
         let body = (target == "/logs").then(|| entries(0, 2));
         for (token, challenge) in [
             ("", "Bearer realm=\"logmill\""),
@@ -138,7 +142,7 @@ fn a_token_is_for_its_customers() {
     assert_eq!(refused(ACME, "other"), refused(ACME, "nobody"));
     assert_eq!(refused(EYES, "acme"), refused(EYES, "nobody"));
     refused(EYES, "");
-    for target in ["/analytics", "/analytics/series", "/analytics/top"] {
+    for target in READING {
         let ask = |customer| service.ask(from(ACME, customer), target, "", None);
         assert_eq!((ask("other").status, ask("nobody").status), (403, 403), "{target}");
         assert_eq!(ask("other").body["detail"], ask("nobody").body["detail"]);
@@ -148,6 +152,25 @@ fn a_token_is_for_its_customers() {
     assert_eq!(service.requests_of(from(EYES, "other")), Some(2));
     assert_eq!(service.requests_of(from(EYES, "nobody")), None);
     assert_eq!(service.send(from(BOTH, "other"), "k2").status, 202);
+    service.stop();
+}
+
+#[test]
+fn a_token_lists_the_customers_that_it_reads() {
+    let dir = dir();
+    let service = Service::start(with_tokens(&dir));
+    assert_eq!(service.send(from(BOTH, "acme"), "k").status, 202);
+    assert_eq!(service.send(from(BOTH, "other"), "k").status, 202);
+    let target = "/customers?from=2025-12-01T00:00:00Z&to=2025-12-02T00:00:00Z";
+    let listed = |token, customer| {
+        let answer = service.ask(from(token, customer), target, "", None);
+        let customers = answer.body["customers"].as_array().expect("a list").clone();
+        customers.iter().map(|c| c["customerId"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(ACME, ""), ["acme"]);
+    assert_eq!(listed(ACME, "other"), ["acme"], "naming another shows nothing of it");
+    assert_eq!(listed(BOTH, ""), ["acme", "other"]);
+    assert_eq!(listed(EYES, ""), ["acme", "other"]);
     service.stop();
 }
 

@@ -1,0 +1,56 @@
+//! Who the customers are, and how many requests each had.
+
+use hashbrown::HashMap;
+
+use super::{Piece, QueryError, Source, View};
+use crate::ids::CustomerId;
+use crate::limits;
+use crate::window::Span;
+
+/// Every customer with requests in the span, and how many; those with most first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn customers(source: &impl Source, span: Span) -> Result<Vec<(CustomerId, u64)>, QueryError> {
+    let overlays = source.customers(span)?;
+    // IMPORTANT: after the workers have answered, as for a view.
+    let snapshot = source.store().snapshot()?;
+    let held = snapshot.position()?.epoch;
+    let mut sums: HashMap<CustomerId, u64> = HashMap::new();
+    let mut add = |customer: &CustomerId, requests: u64| {
+        *sums.entry_ref(customer).or_default() += requests;
+    };
+    for overlay in overlays.iter().filter(|overlay| overlay.epoch > held) {
+        overlay.requests.iter().for_each(|(customer, requests)| add(customer, *requests));
+    }
+    snapshot.each_customer(span, &mut add)?;
+    if sums.len() > limits::CUSTOMERS_LISTED_MAX {
+        return Err(QueryError::TooManyCustomers);
+    }
+    Ok(sorted(sums.into_iter().collect()))
+}
+
+/// Those of these customers with requests in the span, in the same order.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn customers_of<'c>(
+    source: &impl Source,
+    span: Span,
+    customers: impl IntoIterator<Item = &'c CustomerId>,
+) -> Result<Vec<(CustomerId, u64)>, QueryError> {
+    let mut found = Vec::new();
+    for customer in customers {
+        let view = View::open(source, customer, span)?;
+        let requests = view.totals(Piece::Span(span))?.requests;
+        if requests > 0 {
+            found.push((customer.clone(), requests));
+        }
+    }
+    Ok(sorted(found))
+}
+
+fn sorted(mut customers: Vec<(CustomerId, u64)>) -> Vec<(CustomerId, u64)> {
+    customers.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    customers
+}
