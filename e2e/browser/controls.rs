@@ -5,11 +5,11 @@ use fantoccini::key::Key;
 use serde_json::Value;
 
 use super::site::{self, CUSTOMERS};
-use super::{Stage, on_stage};
+use super::{Scene, Stage, on_stage};
 use crate::torture::{Ending, Setting};
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    on_stage(setting, "", &[], |stage| {
+    on_stage(setting, &Scene::default(), |stage| {
         site::fill(&stage.client)?;
         by_mouse(stage)?;
         by_link(stage)?;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::site::{self, CUSTOMERS};
 use super::snapshot::{Row, Snapshot};
-use super::{Stage, number, on_stage, same};
+use super::{Scene, Stage, number, on_stage, same};
 use crate::torture::{Ending, Setting};
 
 /// What is looked at: ranges of each window size, zones whose days begin elsewhere, filters.
@@ -21,7 +21,7 @@ const VIEWS: [&str; 8] = [
 ];
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    on_stage(setting, "", &[], |stage| {
+    on_stage(setting, &Scene::default(), |stage| {
         let entries = site::fill(&stage.client)?;
         let mut compared = 0;
         for view in VIEWS {

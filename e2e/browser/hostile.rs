@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{on_stage, site};
+use super::{Scene, on_stage, site};
 use crate::torture::{Ending, Setting};
 
 /// Paths that would do something if they were ever taken for more than text.
@@ -21,7 +21,7 @@ const AGENTS: [&str; 3] =
 const CUSTOMER: &str = "acme";
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    on_stage(setting, "", &[], |stage| {
+    on_stage(setting, &Scene::default(), |stage| {
         let mut entries = Vec::new();
         for (number, path) in PATHS.iter().enumerate() {
             for agent in AGENTS {

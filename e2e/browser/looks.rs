@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Stage, on_stage, site};
+use super::{Scene, Stage, on_stage, site};
 use crate::torture::{Ending, Setting};
 
 /// The narrowest screen that the page must fit.
@@ -12,7 +12,7 @@ const PHONE: (u32, u32) = (360, 780);
 const CONTRAST: f64 = 4.5;
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    on_stage(setting, "", &[], |stage| {
+    on_stage(setting, &Scene::default(), |stage| {
         site::fill(&stage.client)?;
         hover(stage)?;
         let light = colours(stage, "light")?;

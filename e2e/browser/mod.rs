@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::senders::{find_program, unused_port};
 use crate::server::Server;
 use crate::torture::dice::Dice;
+use crate::torture::ground::with_server;
 use crate::torture::{Case, Ending, Setting};
 use chrome::Chrome;
 
@@ -63,12 +64,20 @@ pub(crate) struct Stage<'s> {
     pub(crate) client: Client,
 }
 
-/// Runs a case on a server with this configuration. At its end nothing may have gone to another
-/// host, and the browser may have nothing to complain of, except for what `expected` says.
+/// What a case needs beside a server.
+#[derive(Default)]
+struct Scene<'a> {
+    /// The tokens that are asked for, if any are.
+    tokens: Option<&'a str>,
+    /// What the browser may complain of.
+    expected: &'a [&'a str],
+}
+
+/// Runs a case. At its end nothing may have gone to another host, and the browser may have nothing
+/// to complain of but what is expected.
 fn on_stage(
     setting: &Setting,
-    config: &str,
-    expected: &[&str],
+    scene: &Scene<'_>,
     steps: impl FnOnce(&mut Stage<'_>) -> Result<String>,
 ) -> Result<Ending> {
     let (Some(browser), Some(driver)) = (find_program("chromium"), find_program("chromedriver"))
@@ -78,19 +87,27 @@ fn on_stage(
     };
     let mut dice = Dice::new(setting.seed, 1);
     let operators = unused_port(&mut dice)?;
-    let config = format!("server.admin_listen = '127.0.0.1:{operators}'\n{config}");
-    setting.on_server(&config, |server| {
+    let mut config = format!("server.admin_listen = '127.0.0.1:{operators}'\n");
+    if scene.tokens.is_some() {
+        config.push_str("auth.tokens_file = 'tokens.toml'\n");
+    }
+    with_server(setting, &config, |server| {
+        let home = server.scratch().to_owned();
+        if let Some(tokens) = scene.tokens {
+            std::fs::write(home.join("tokens.toml"), tokens)?;
+        }
         // A page finds a server that comes back where it was.
         server.listen_on(unused_port(&mut dice)?);
-        server.restart(crate::scenario::Signal::Term)?;
-        let home = server.scratch().to_owned();
+        server.start()?;
         let shots = setting.screenshots.as_deref();
         let chrome = Chrome::start(&driver, &browser, unused_port(&mut dice)?, &home, shots)?;
         let client = Client::new(server.target().clone());
         let page = format!("http://127.0.0.1:{operators}/");
         let mut stage = Stage { server, chrome, page, client };
         let figures = steps(&mut stage)?;
-        stage.chrome.ensure_quiet(expected)?;
+        stage.chrome.ensure_quiet(scene.expected)?;
+        drop(stage.chrome);
+        server.finish()?;
         Ok(Ending::Passed(figures))
     })
 }

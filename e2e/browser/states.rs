@@ -6,30 +6,33 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{Stage, on_stage, site};
+use super::{Scene, Stage, on_stage, site};
 use crate::scenario::Signal;
 use crate::torture::{Ending, Setting};
 
-const OPERATOR: &str = "operator-of-a-browser-case";
 const READER: &str = "reader-of-a-browser-case";
+const TOKENS: &str = "
+[[token]]
+token = 'operator-of-a-browser-case'
+operator = true
+
+[[token]]
+token = 'reader-of-a-browser-case'
+customers = ['globex']
+";
 
 pub(super) fn run(setting: &Setting) -> Result<Ending> {
-    let away = [
-        "net::ERR_CONNECTION_REFUSED",
-        "net::ERR_CONNECTION_RESET",
-        "net::ERR_EMPTY_RESPONSE",
-        "status of 400",
-        "status of 503",
-    ];
-    let ended = on_stage(setting, "", &away, |stage| {
+    // A browser writes down what it could not get.
+    let away = ["net::ERR_", "status of 400", "status of 503"];
+    let without_tokens = Scene { tokens: None, expected: &away };
+    let ended = on_stage(setting, &without_tokens, |stage| {
         empty(stage)?;
         comes_and_goes(stage)?;
         Ok("empty, live, away and back".to_owned())
     })?;
     let Ending::Passed(first) = ended else { return Ok(ended) };
-    let tokens = "auth.tokens_file = 'tokens.toml'";
-    let refused = ["status of 401", "status of 400"];
-    on_stage(setting, tokens, &refused, |stage| {
+    let with_tokens = Scene { tokens: Some(TOKENS), expected: &["status of 401"] };
+    on_stage(setting, &with_tokens, |stage| {
         asks_for_a_token(stage)?;
         Ok(format!("{first}; tokens"))
     })
@@ -70,13 +73,7 @@ fn comes_and_goes(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// A token is asked for, kept in the tab, and asked for again in another one.
-fn asks_for_a_token(stage: &mut Stage<'_>) -> Result<()> {
-    let tokens = format!(
-        "[[token]]\ntoken = '{OPERATOR}'\noperator = true\n
-         [[token]]\ntoken = '{READER}'\ncustomers = ['globex']\n"
-    );
-    let file = stage.server.scratch().join("tokens.toml");
-    std::fs::write(&file, tokens)?;
+fn asks_for_a_token(stage: &Stage<'_>) -> Result<()> {
     let page = format!("{}/", stage.server.target().url());
     stage.chrome.open(&page)?;
     stage.await_text("access-title", "A token is needed")?;

@@ -14,7 +14,7 @@ mod figures;
 mod fleet;
 mod follow;
 mod formats;
-mod ground;
+pub(crate) mod ground;
 mod hostile;
 mod imports;
 mod isolation;

@@ -11,6 +11,8 @@ const COLOURS = 8;
 const OTHERS = 'Others';
 /** Beyond so many windows, bars would be thinner than a pixel; areas are drawn instead. */
 const BARS_MAX = 400;
+/** Beyond so many, gaps between bars would be as loud as the bars. */
+const GAPS_MAX = 120;
 /** How far above its bar a mark stands, as a share of the highest bar. */
 const MARK_GAP = 0.03;
 
@@ -155,7 +157,7 @@ function bars(colour) {
   return {
     type: 'bar',
     backgroundColor: windows.map((w) => (w.final ? colour : `${colour}99`)),
-    categoryPercentage: 0.84,
+    categoryPercentage: windows.length > GAPS_MAX ? 1 : 0.84,
     barPercentage: 1,
     maxBarThickness: 48,
   };

@@ -7,6 +7,9 @@ import { CUSTOM, LOCAL, RANGES, fromInput, resolve, toInput } from './time.js';
 const SIZES = { minute: 'Minutes', hour: 'Hours', day: 'Days' };
 const NAMES = { path: 'Path', pathPrefix: 'Paths under', userAgent: 'Agent', kind: 'Kind' };
 
+/** A range is being typed: what is shown meanwhile must not take the fields away. */
+let isTyping = false;
+
 /** Makes the controls change this state. */
 export function setUpControls(state) {
   const texts = [...[...RANGES].map(([name, { text }]) => [name, text]), [CUSTOM, 'From–to']];
@@ -22,7 +25,8 @@ export function setUpControls(state) {
   );
   byId('ranges').addEventListener('change', (event) => {
     const range = event.target.value;
-    if (range === CUSTOM) openCustom(state);
+    isTyping = range === CUSTOM;
+    if (isTyping) openCustom(state);
     else state.set({ range, from: null, to: null });
   });
   byId('size').addEventListener('change', (event) => {
@@ -56,17 +60,19 @@ function takeCustom(state) {
   const [from, to] = ['from', 'to'].map((id) => fromInput(byId(id).value, zone));
   const isRange = from < to;
   say(byId('custom-wrong'), isRange ? '' : 'The end must be after the beginning.');
-  if (isRange) state.set({ range: CUSTOM, from, to });
+  if (!isRange) return;
+  isTyping = false;
+  state.set({ range: CUSTOM, from, to });
 }
 
 /** Shows the state. */
 export function showControls(now, view) {
   show(byId('view'), true);
   for (const radio of byId('ranges').querySelectorAll('input')) {
-    radio.checked = radio.value === now.range;
+    radio.checked = radio.value === (isTyping ? CUSTOM : now.range);
   }
-  show(byId('custom'), now.range === CUSTOM);
-  if (now.range === CUSTOM && !byId('custom').contains(document.activeElement)) {
+  show(byId('custom'), isTyping || now.range === CUSTOM);
+  if (!isTyping && now.range === CUSTOM && !byId('custom').contains(document.activeElement)) {
     byId('from').value = toInput(view.from, view.zone);
     byId('to').value = toInput(view.to, view.zone);
   }

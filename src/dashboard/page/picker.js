@@ -2,6 +2,7 @@
 
 import { byId, el, show } from './dom.js';
 import { count } from './format.js';
+import { CUSTOMER } from './state.js';
 
 const SHOWN_MAX = 50;
 /** After the last key, so that a word is asked for once and not by every letter. */
@@ -22,6 +23,7 @@ export class Picker {
     input.addEventListener('focus', () => input.select());
     input.addEventListener('click', () => this.#open(''));
     input.addEventListener('input', () => {
+      input.setCustomValidity('');
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#open(input.value.trim()), SETTLE_MS);
     });
@@ -110,8 +112,12 @@ export class Picker {
   }
 
   #pick(customer) {
+    const isId = CUSTOMER.test(customer);
+    this.#input.setCustomValidity(isId ? '' : 'An id has letters, digits and . _ : @ - only.');
+    if (!this.#input.reportValidity()) return;
     this.#current = customer;
     this.#input.value = customer;
+    this.#input.select();
     this.#close();
     this.onpick(customer);
   }

@@ -5,6 +5,8 @@ import { CUSTOM, RANGES, isZone, rfc3339 } from './time.js';
 
 const SIZES = ['minute', 'hour', 'day'];
 const DEFAULT_RANGE = '1h';
+/** What a customer's id is made of. */
+export const CUSTOMER = /^[A-Za-z0-9._:@-]{1,128}$/;
 /** The filters of the API, of which one can be set, and what each looks at. */
 export const FILTERS = {
   path: 'path',
@@ -22,7 +24,7 @@ export function parse(search) {
   const named = Object.keys(FILTERS).find((name) => query.has(name));
   const timezone = query.get('timezone');
   return {
-    customer: query.get('customer') || null,
+    customer: CUSTOMER.test(query.get('customer')) ? query.get('customer') : null,
     range: isCustom ? CUSTOM : RANGES.has(query.get('range')) ? query.get('range') : DEFAULT_RANGE,
     from: isCustom ? from : null,
     to: isCustom ? to : null,
