@@ -170,7 +170,9 @@ impl Chrome {
                 continue;
             }
             let url = event["params"]["request"]["url"].as_str().context("an address")?;
-            let is_own = ["http://127.0.0.1:", "blob:http://127.0.0.1:", "data:,", "about:"];
+            // What the browser loads for itself is out of its own package.
+            let is_own =
+                ["http://127.0.0.1:", "blob:http://127.0.0.1:", "data:", "about:", "chrome:"];
             ensure!(is_own.iter().any(|own| url.starts_with(own)), "the page asked for {url}");
         }
         Ok(())

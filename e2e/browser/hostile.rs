@@ -36,6 +36,11 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
         )?;
         let sent: Vec<String> = PATHS.iter().rev().map(|path| format!("GET {path}")).collect();
         ensure!(shown == json!(sent), "the page shows {shown}, sent were {sent:?}");
+        let drawn = stage.chrome.run(
+            "return Chart.getChart('chart').data.datasets.flatMap(({ stack, data }) =>
+               (stack === 'requests' ? data : [])).reduce((sum, n) => sum + n, 0)",
+        )?;
+        ensure!(drawn == json!(entries.len()), "the chart has {drawn} of {}", entries.len());
         stage.chrome.run("document.querySelector('#chart-details summary').click()")?;
         stage.chrome.shoot("hostile")?;
         // As filters they go into the address, and out of it again.
@@ -49,8 +54,8 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
             stage.await_figures()?;
         }
         let struck = stage.chrome.run(
-            "return [window.struck ?? null, document.querySelectorAll('main img, main script,
-               main svg, main b').length, Object.prototype.polluted ?? null]",
+            "const made = document.querySelectorAll('main :is(img, script, svg, b)').length;
+             return [window.struck ?? null, made, Object.prototype.polluted ?? null]",
         )?;
         ensure!(struck == json!([null, 0, null]), "names have struck: {struck}");
         Ok(format!("{} paths and {} agents are text", PATHS.len(), AGENTS.len()))

@@ -76,10 +76,15 @@ function colour() {
   for (const key of keys) if (!colours.has(key)) colours.set(key, free.shift() ?? 0);
 }
 
+/** A key's requests in a window. An agent may call itself `__proto__`. */
+function partOf({ top }, key) {
+  return Object.hasOwn(top, key) ? top[key] : 0;
+}
+
 function rows() {
   const stacks = keys.map((key) => ({
     name: key,
-    at: (w) => w.top[key] ?? 0,
+    at: (w) => partOf(w, key),
     slot: colours.get(key),
   }));
   if (windows.some((w) => w.others > 0)) {
@@ -214,7 +219,7 @@ function options() {
 /** What is to be said of a window beside its parts. */
 function notes(window) {
   const said = [of(window.requests, 'request')];
-  if (window.late > 0) said.push(`revised: ${revised(window)}`);
+  if (window.late > 0) said.push(revised(window, view.size));
   if (!window.final) said.push('still counting');
   return said;
 }
@@ -240,7 +245,7 @@ function showTable() {
         el(
           'td',
           { class: w.late > 0 ? 'late' : 'faint' },
-          w.late > 0 ? `revised: ${revised(w)}` : w.final ? 'final' : 'counting',
+          w.late > 0 ? revised(w, view.size) : w.final ? 'final' : 'counting',
         ),
       ],
     }));

@@ -4,6 +4,9 @@ const counts = new Intl.NumberFormat('en-US');
 const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat('en-US', { maximumFractionDigits: 1 });
 
+/** From this change on, times say more than per cent. */
+const MANIFOLD = 9;
+
 /** All digits of a count. */
 export function count(number) {
   return counts.format(number);
@@ -37,21 +40,9 @@ export function change(now, before) {
 
 /** A change as a ratio, as `summary` has it: 0.25 is a quarter more. */
 export function ratio(by) {
-  const percent = by * 100;
-  const digits =
-    Math.abs(percent) >= 1000 ? short(Math.abs(percent)) : tenths.format(Math.abs(percent));
-  if (digits === '0') return { text: '±0 %', way: 'same' };
-  return by > 0 ? { text: `+${digits} %`, way: 'up' } : { text: `−${digits} %`, way: 'down' };
-}
-
-/** Bytes with a decimal unit. */
-export function bytes(number) {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  let unit = 0;
-  let value = number;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${tenths.format(value)} ${units[unit]}`;
+  if (by >= MANIFOLD)
+    return { text: `×${by + 1 < 100 ? tenths.format(by + 1) : short(by + 1)}`, way: 'up' };
+  const percent = tenths.format(Math.abs(by) * 100);
+  if (percent === '0') return { text: '±0 %', way: 'same' };
+  return by > 0 ? { text: `+${percent} %`, way: 'up' } : { text: `−${percent} %`, way: 'down' };
 }

@@ -24,9 +24,11 @@ const KIND_NAMES = {
   client: 'Script',
 };
 
-/** `revised: 3 late requests in 1 batch`, from a window's or a range's sums. */
-export function revised({ late, revision }) {
-  return `${of(late, 'late request')} in ${of(revision, 'batch', 'batches')}`;
+/** What came late, as in `revised: 3 late requests in 1 batch`. A batch counts in each minute that
+ * it revises, so what is longer than a minute has revisions. */
+export function revised({ late, revision }, size) {
+  const what = size === 'minute' ? of(revision, 'batch', 'batches') : of(revision, 'revision');
+  return `revised: ${of(late, 'late request')} in ${what}`;
 }
 
 /** The tiles. They are of all requests, whatever the filter is. */
@@ -52,7 +54,7 @@ export function showSummary(summary, view, isFiltered) {
     byId('late-sub'),
     late === 0
       ? 'nothing was revised'
-      : `${share(late, requests)} of all, in ${of(summary.revision, 'batch', 'batches')}`,
+      : `${share(late, requests)} of all, in ${of(summary.revision, 'revision')}`,
   );
   byId('late')
     .closest('.tile')
@@ -229,7 +231,7 @@ export function showRevised(points, view) {
     cells: [
       el('th', { scope: 'row' }, full(Date.parse(point.windowStart), view.size, view.zone)),
       el('td', { class: 'number' }, count(point.requests)),
-      el('td', {}, `revised: ${revised(point)}`),
+      el('td', {}, revised(point, view.size)),
     ],
   }));
   fillTable(
@@ -284,6 +286,6 @@ function serverErrors({ requestsByStatus }) {
 
 /** What is still to be expected of a window. */
 function stateOf(point) {
-  if (point.late > 0) return `revised: ${revised(point)}`;
+  if (point.late > 0) return revised(point, 'minute');
   return point.final ? 'final' : 'counting';
 }
