@@ -24,7 +24,7 @@ export async function findCustomer(api) {
 }
 
 /** Shows what a refusal asks for, if it is one that a person can help with. */
-export function askForAccess(error, picker) {
+export function askForAccess(error, api, picker) {
   if (!(error instanceof Refusal)) return false;
   const isToken = error.status === 401 || error.status === 403;
   const isName = error.kind === 'missing-customer-id' || error.kind === 'invalid-customer-id';
@@ -33,7 +33,8 @@ export function askForAccess(error, picker) {
   show(byId('access'), isToken);
   show(byId('nobody'), isName);
   if (isToken) {
-    say(byId('access-why'), sentence(error.message));
+    const first = 'This server asks for the token that its operator has given you.';
+    say(byId('access-why'), api.token ? sentence(error.message) : first);
     byId('token').focus();
   } else {
     say(
@@ -48,7 +49,7 @@ export function askForAccess(error, picker) {
 }
 
 function sentence(text) {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`.replace(/[.…\s]*$/, '.');
 }
 
 /** Takes a token, and has everything asked for again with it. */

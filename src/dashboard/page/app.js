@@ -95,7 +95,7 @@ function trouble(error, mine) {
   } else if (isNobodyThere && error.kind === 'missing-customer-id') {
     showEmpty(null);
     again(mine, EMPTY_SECONDS, begin);
-  } else if (askForAccess(error, picker)) {
+  } else if (askForAccess(error, api, picker)) {
     show(byId('banner'), false);
     generation += 1;
   } else {

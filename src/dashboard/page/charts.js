@@ -13,6 +13,8 @@ const OTHERS = 'Others';
 const BARS_MAX = 400;
 /** Beyond so many, gaps between bars would be as loud as the bars. */
 const GAPS_MAX = 120;
+/** Beyond so many, marks are small. */
+const MARKS_MAX = 24;
 /** How far above its bar a mark stands, as a share of the highest bar. */
 const MARK_GAP = 0.03;
 
@@ -131,7 +133,7 @@ async function draw(Chart) {
     data: windows.map((w) => (w.late > 0 ? w.requests + highest * MARK_GAP : null)),
     pointStyle: 'triangle',
     rotation: 180,
-    radius: 5,
+    radius: windows.filter((w) => w.late > 0).length > MARKS_MAX ? 2.5 : 5,
     hoverRadius: 6,
     backgroundColor: ink('warn'),
     borderWidth: 0,
@@ -169,7 +171,14 @@ function bars(colour) {
 }
 
 function area(colour) {
-  return { type: 'line', backgroundColor: colour, borderWidth: 0, fill: true, pointRadius: 0 };
+  return {
+    type: 'line',
+    stepped: 'middle',
+    backgroundColor: colour,
+    borderWidth: 0,
+    fill: true,
+    pointRadius: 0,
+  };
 }
 
 function options() {
