@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use fantoccini::key::Key;
 use serde_json::json;
 
 use super::{Scene, Stage, on_stage, site};
@@ -28,7 +29,8 @@ pub(super) fn run(setting: &Setting) -> Result<Ending> {
     let ended = on_stage(setting, &without_tokens, |stage| {
         empty(stage)?;
         comes_and_goes(stage)?;
-        Ok("empty, live, away and back".to_owned())
+        whose_requests(stage)?;
+        Ok("empty, live, away and back, named by hand and by a gateway".to_owned())
     })?;
     let Ending::Passed(first) = ended else { return Ok(ended) };
     let with_tokens = Scene { tokens: Some(TOKENS), expected: &["status of 401"] };
@@ -72,13 +74,33 @@ fn comes_and_goes(stage: &mut Stage<'_>) -> Result<()> {
     stage.chrome.wait("no banner", "return document.getElementById('banner').hidden")
 }
 
+/// Where nobody tells who there is, the page asks; where a gateway says it, the page does not.
+fn whose_requests(stage: &Stage<'_>) -> Result<()> {
+    let page = format!("{}/", stage.server.target().url());
+    stage.chrome.open(&page)?;
+    stage.await_text("nobody-why", "Name a customer")?;
+    stage.chrome.keys(&format!("acme{}", char::from(Key::Enter)))?;
+    stage.await_text("requests", "26")?;
+    let gateway = json!({"headers": {"x-customer-id": "acme"}});
+    stage.chrome.devtools("Network.enable", &json!({}))?;
+    stage.chrome.devtools("Network.setExtraHTTPHeaders", &gateway)?;
+    stage.chrome.open(&page)?;
+    stage.await_text("requests", "26")?;
+    let field = stage.chrome.run(
+        "const { value, readOnly } = document.getElementById('customer-name');
+         return [value, readOnly, location.search]",
+    )?;
+    ensure!(field == json!(["acme", true, ""]), "the customer is the gateway's: {field}");
+    stage.chrome.devtools("Network.setExtraHTTPHeaders", &json!({"headers": {}})).map(drop)
+}
+
 /// A token is asked for, kept in the tab, and asked for again in another one.
 fn asks_for_a_token(stage: &Stage<'_>) -> Result<()> {
     let page = format!("{}/", stage.server.target().url());
     stage.chrome.open(&page)?;
     stage.await_text("access-title", "A token is needed")?;
     stage.chrome.shoot("token")?;
-    let enter = char::from(fantoccini::key::Key::Enter);
+    let enter = char::from(Key::Enter);
     stage.chrome.keys(&format!("nobody-has-such-a-token{enter}"))?;
     stage.await_text("access-why", "token")?;
     stage.chrome.keys(&format!("{READER}{enter}"))?;

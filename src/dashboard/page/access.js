@@ -14,13 +14,27 @@ export async function customers(api, prefix = '') {
 }
 
 /**
- * Whose figures to show when the address does not say: `{name, isChosen, isFixed}`. Without a name
- * the API is asked without one, and a gateway in front of it may add it.
+ * Whose figures to show when the address does not say: `name` is shown, `asked` is what the API is
+ * told, `choice` says whether there are others to choose. Where a token or a gateway names the
+ * customer, the page names none: a gateway may take it amiss.
  */
 export async function findCustomer(api) {
   const found = await customers(api);
-  if (found.length === 0) return { name: null, isChosen: false, isFixed: false };
-  return { name: found[0].customerId, isChosen: found.length > 1, isFixed: found.length === 1 };
+  const name = found[0]?.customerId ?? null;
+  if (found.length > 1) return { name, asked: name, choice: 'many' };
+  if (name === null) return { name, asked: null, choice: 'none' };
+  return { name, asked: (await isNamedFor(api)) ? null : name, choice: 'one' };
+}
+
+/** Whether the server knows the customer without being told by the page. */
+async function isNamedFor(api) {
+  try {
+    await api.get('analytics/summary', { from: '-1m' }, null);
+    return true;
+  } catch (error) {
+    if (error.kind === 'missing-customer-id') return false;
+    throw error;
+  }
 }
 
 /** Shows what a refusal asks for, if it is one that a person can help with. */

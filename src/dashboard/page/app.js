@@ -63,11 +63,11 @@ async function identify() {
     picker.present(api.customer, false);
     return;
   }
-  const { name, isChosen, isFixed } = await findCustomer(api);
-  api.customer = name;
-  isNobodyThere = name === null;
-  if (isChosen) state.settle({ customer: name });
-  picker.present(name, isFixed);
+  const { name, asked, choice } = await findCustomer(api);
+  api.customer = asked;
+  isNobodyThere = choice === 'none';
+  if (choice === 'many') state.settle({ customer: name });
+  picker.present(name, choice === 'one');
 }
 
 /** Does something that needs the server, and deals with what goes wrong. */
