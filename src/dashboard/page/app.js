@@ -86,8 +86,7 @@ async function attempt(mine, action) {
 function trouble(error, mine) {
   if (error instanceof Away) {
     const since = updated ? ` What is shown is from ${clock(updated, zone(), true)}.` : '';
-    say(byId('banner'), `No answer from the server: ${error.message}.${since} Trying again …`);
-    show(byId('banner'), true);
+    warn(`No answer from the server: ${error.message}.${since} Trying again …`);
     const seconds = RETRY_SECONDS[Math.min(away, RETRY_SECONDS.length - 1)];
     away += 1;
     generation += 1;
@@ -99,10 +98,14 @@ function trouble(error, mine) {
     show(byId('banner'), false);
     generation += 1;
   } else {
-    say(byId('banner'), `That cannot be shown: ${error.message}.`);
-    show(byId('banner'), true);
+    warn(`That cannot be shown: ${error.message}.`);
     generation += 1;
   }
+}
+
+function warn(text) {
+  say(byId('banner'), text);
+  show(byId('banner'), true);
 }
 
 function zone() {
@@ -259,7 +262,7 @@ setUpChart();
 setUpCsv(
   api,
   (panel) => questions(resolve(state.now, api.now()))[panel],
-  (error) => trouble(error),
+  (error) => warn(`That cannot be saved: ${error.message}.`),
 );
 followTheme(recolour);
 takeTokens(api, begin);
