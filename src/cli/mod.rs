@@ -167,7 +167,7 @@ struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Address and port for operators, who read every customer there [default: none]
+    /// Address and port for operators, who read everything [default: none]
     #[arg(long, value_name = "ADDR:PORT")]
     admin_listen: Option<SocketAddr>,
 

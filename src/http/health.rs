@@ -9,11 +9,22 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::App;
+use super::openapi::ProblemJson;
 use super::problem::{Problem, Type};
 use crate::status::Unready;
 use crate::telemetry;
 
 /// Live: the process works. Anything but 200 means that it should be restarted.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "server",
+    responses(
+        (status = 200, description = "The process works.", body = String, content_type = "text/plain"),
+        (status = 503, description = "It does not.", body = ProblemJson, content_type = "application/problem+json"),
+    ),
+    security(()),
+)]
 pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     match app.status.failure() {
         None => Ok((StatusCode::OK, "ok\n").into_response()),
@@ -22,6 +33,17 @@ pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Proble
 }
 
 /// Ready: recovery is done, the disk takes writes, nothing is poisoned.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "server",
+    params(("verbose" = Option<bool>, Query, description = "With figures, as JSON.")),
+    responses(
+        (status = 200, description = "Batches are taken.", content((String = "text/plain"), (Object = "application/json"))),
+        (status = 503, description = "It does not.", body = ProblemJson, content_type = "application/problem+json"),
+    ),
+    security(()),
+)]
 pub(super) async fn ready(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -52,11 +74,31 @@ pub(super) async fn ready(
     }
 }
 
+/// Name and version.
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "server",
+    responses(
+        (status = 200, description = "Name and version.", body = Object, content_type = "application/json"),
+    ),
+    security(()),
+)]
 pub(super) async fn version() -> Response {
     let version = json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
     Json(version).into_response()
 }
 
+/// For Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "server",
+    responses(
+        (status = 200, description = "For Prometheus.", body = String, content_type = "text/plain"),
+    ),
+    security(()),
+)]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (bytes, batches) = app.admission.inflight();
     telemetry::metrics::inflight(bytes, batches);

@@ -11,8 +11,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use super::auth::{self, Caller};
+use super::openapi::ProblemJson;
 use super::problem::{Problem, Type};
 use super::sender::{Key, Sender};
 use super::{App, body};
@@ -27,7 +29,7 @@ use crate::sequencer::{Outcome, Submission};
 use crate::telemetry::metrics;
 
 /// The answer to an accepted batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Accepted<'a> {
     batch_id: &'a str,
@@ -38,7 +40,26 @@ struct Accepted<'a> {
     dead_letters: Option<usize>,
     /// What is wrong with the first of them.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<Object>>)]
     errors: &'a [EntryError],
+}
+
+/// An entry in logmill's own format.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "says what decode reads")]
+struct EntryJson {
+    /// RFC 3339.
+    #[schema(example = "2026-11-20T10:00:07Z")]
+    received_at: String,
+    #[schema(example = "GET")]
+    method: String,
+    #[schema(example = "/pricing")]
+    path: String,
+    #[schema(example = "curl/8.5.0")]
+    user_agent: String,
+    status: Option<u16>,
+    bytes: Option<u64>,
 }
 
 impl<'a> Accepted<'a> {
@@ -49,6 +70,41 @@ impl<'a> Accepted<'a> {
 }
 
 /// Takes a batch; the answer leaves when the batch is durable (A1).
+#[utoipa::path(
+    post,
+    path = "/logs",
+    tag = "logs",
+    params(
+        ("x-customer-id" = Option<String>, Header, description = "Whose batch it is; a token for one customer says it too."),
+        ("idempotency-key" = Option<String>, Header, description = "New for each batch, the same for its retries."),
+        ("content-encoding" = Option<String>, Header, description = "gzip, zstd, deflate, br or none."),
+        ("format" = Option<String>, Query, description = "What entries are like; by default logmill."),
+        ("key" = Option<String>, Query, description = "What a batch without a key is given: reject, derive or generate."),
+        ("on_invalid" = Option<String>, Query, description = "What becomes of invalid entries: reject or skip."),
+    ),
+    request_body(
+        description = "Entries: an array of objects, one object a line, or a table.",
+        content(
+            (Vec<EntryJson> = "application/json"),
+            (String = "application/x-ndjson"),
+            (String = "text/csv"),
+            (String = "text/plain"),
+        ),
+    ),
+    responses(
+        (status = 202, description = "The batch is durable, and counts once.", body = Accepted),
+        (status = 400, description = "Something of it breaks a rule; its key is free.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 401, description = "There is no token, or none that is known.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 403, description = "The token is not for this customer.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 409, description = "It was accepted before, and counts once.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 413, description = "It is too large.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 415, description = "Its type or encoding is not taken.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 422, description = "Its key was accepted with other content.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 429, description = "This customer's share is used up: try again.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 500, description = "A defect.", body = ProblemJson, content_type = "application/problem+json"),
+        (status = 503, description = "The server is full, starting or stopping: try again.", body = ProblemJson, content_type = "application/problem+json"),
+    ),
+)]
 pub(super) async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
     let request_id = head.extensions.remove().expect("every request has its id");

@@ -10,6 +10,7 @@ mod headers;
 mod health;
 mod logs;
 mod observe;
+mod openapi;
 mod parameters;
 pub mod problem;
 mod sender;
@@ -140,6 +141,10 @@ pub fn routes(app: Arc<App>, door: Door) -> Observed {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::to_page))
+        .route("/docs/", get(openapi::page))
+        .route("/docs/{file}", get(openapi::file))
         .merge(crate::dashboard::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -122,10 +122,9 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes become a label, and all assets the same one.
+/// A client can ask for any path; only routes become a label, the files of a page as one.
 fn route_label(path: &str) -> &'static str {
-    const ASSETS: &str = "/assets";
-    const ROUTES: [&str; 12] = [
+    const ROUTES: [&str; 13] = [
         "/",
         "/logs",
         "/analytics",
@@ -138,9 +137,13 @@ fn route_label(path: &str) -> &'static str {
         "/healthz",
         "/readyz",
         "/version",
+        "/openapi.json",
     ];
-    if path.strip_prefix(ASSETS).is_some_and(|rest| rest.starts_with('/')) {
-        return ASSETS;
+    if path == "/docs" || path.starts_with("/docs/") {
+        return "/docs";
+    }
+    if path.starts_with("/assets/") {
+        return "/assets";
     }
     ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }

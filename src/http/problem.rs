@@ -222,9 +222,15 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
+    no_such(uri.path())
+}
+
+/// There is nothing at this path.
+pub(super) fn no_such(path: &str) -> Problem {
     let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, \
-                  /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz and /version";
-    Problem::new(Type::NotFound, format!("there is no {}; the routes are {routes}", uri.path()))
+                  /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz, /version, /openapi.json \
+                  and /docs";
+    Problem::new(Type::NotFound, format!("there is no {path}; the routes are {routes}"))
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {

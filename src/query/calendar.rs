@@ -216,7 +216,8 @@ mod tests {
             assert_eq!(calendar.floor(window.from), window.from);
             assert_eq!(calendar.floor(window.to), window.to);
             assert_eq!(calendar.floor(Minute(window.to.0 - 1)), window.from);
-            assert_eq!(calendar.ceil(Minute(at)), if window.from.0 == at { Minute(at) } else { window.to });
+            let next = if window.from == Minute(at) { window.from } else { window.to };
+            assert_eq!(calendar.ceil(Minute(at)), next);
         }
     }
 }

@@ -70,6 +70,7 @@ impl Books {
 
     /// Everything goes into the store, and past retention of minutes, or of hours.
     fn expire(&mut self, folded: WindowSize) {
+        self.overlaid.commit(FIRST + 4 * 1_440 + 3);
         let after = if folded == WindowSize::Hour { 60 } else { 120 };
         for later in 0..4 {
             self.overlaid.commit(FIRST + 4 * 1_440 + after * 60 + later);

@@ -244,8 +244,13 @@ impl Engine {
                 }
             }
             None => {
+                let listed = query::customers(self, DAY).expect("an answer");
+                let listed: u64 = listed.into_iter().map(|(_, requests)| requests).sum();
                 let top = query::top(self, &self.customer, &Ranked::of(DAY, By::Path, 100));
-                let rows = top.expect("an answer").rows.into_iter();
+                let top = top.expect("an answer");
+                assert!(listed >= known.len() as u64 * whole, "Q1: {listed} are listed");
+                assert!(listed <= top.requests, "Q1: {listed} are listed, {} known", top.requests);
+                let rows = top.rows.into_iter();
                 seen.extend(rows.map(|row| (row.key.into(), row.requests)));
             }
         }

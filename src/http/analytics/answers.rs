@@ -5,6 +5,7 @@ use std::iter::once;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::form::{Answer, Table};
 use crate::counts::{Counts, TimedCounts, Totals};
@@ -15,14 +16,14 @@ use crate::user_agent::kind;
 use crate::window::{Minute, Span, WindowSize};
 
 /// `GET /analytics`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct WindowsJson<'a> {
     pub(super) windows: Vec<WindowJson<'a>>,
     pub(super) next: Option<String>,
 }
 
 /// One window.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WindowJson<'a> {
     customer_id: &'a str,
@@ -33,25 +34,28 @@ pub(super) struct WindowJson<'a> {
     revisions: Option<RevisionsJson>,
     r#final: bool,
     #[serde(serialize_with = "as_map", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
     requests_by_path: Option<&'a Counts>,
     #[serde(serialize_with = "as_map", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
     requests_by_user_agent: Option<&'a Counts>,
     #[serde(flatten)]
     responses: ResponsesJson,
 }
 
 /// What came late; absent where only some of the requests are asked for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RevisionsJson {
     late: u64,
     revision: u64,
 }
 
 /// What entries said of the answers they got; what none said is absent.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ResponsesJson {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
     requests_by_status: BTreeMap<u16, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
@@ -126,7 +130,7 @@ impl Answer for WindowsJson<'_> {
 }
 
 /// `GET /analytics/series`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SeriesJson<'a> {
     pub(super) customer_id: &'a str,
@@ -135,8 +139,26 @@ pub(super) struct SeriesJson<'a> {
     pub(super) next: Option<String>,
 }
 
+/// Totals, or some of the requests, or requests by key, as the parameters say.
+#[derive(ToSchema)]
+#[schema(as = Series)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "says that one of these is answered")]
+pub(super) enum SeriesAnswer<'a> {
+    Totals(SeriesJson<'a>),
+    Split(SplitJson<'a>),
+}
+
+/// What a ranking can be compared with.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "says what question.rs reads")]
+pub(super) enum Compare {
+    Previous,
+}
+
 /// One window's totals.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PointJson {
     window_start: String,
@@ -183,7 +205,7 @@ impl Answer for SeriesJson<'_> {
 }
 
 /// `GET /analytics/series` of some requests, or by key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SplitJson<'a> {
     pub(super) customer_id: &'a str,
@@ -191,13 +213,14 @@ pub(super) struct SplitJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub(super) keys: Option<&'a [Box<str>]>,
     pub(super) points: Vec<SplitPointJson<'a>>,
     pub(super) next: Option<String>,
 }
 
 /// One window's requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SplitPointJson<'a> {
     window_start: String,
@@ -207,9 +230,10 @@ pub(super) struct SplitPointJson<'a> {
     by_key: Option<ByKeyJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ByKeyJson<'a> {
     #[serde(serialize_with = "present")]
+    #[schema(value_type = BTreeMap<String, u64>)]
     top: (&'a [Box<str>], &'a [u64]),
     others: u64,
 }
@@ -276,7 +300,7 @@ impl<'a> Answer for SplitJson<'a> {
 }
 
 /// `GET /analytics/top`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TopJson<'a> {
     pub(super) customer_id: &'a str,
@@ -293,7 +317,7 @@ pub(super) struct TopJson<'a> {
 }
 
 /// A key and its requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct TopRowJson<'a> {
     key: &'a str,
     requests: u64,
@@ -304,7 +328,7 @@ pub(super) struct TopRowJson<'a> {
 }
 
 /// The period that is compared with.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BeforeJson {
     pub(super) from: String,
     pub(super) to: String,
@@ -339,7 +363,7 @@ impl<'a> Answer for TopJson<'a> {
 }
 
 /// `GET /analytics/summary`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SummaryJson<'a> {
     customer_id: &'a str,
@@ -351,13 +375,14 @@ pub(super) struct SummaryJson<'a> {
     people: u64,
     bots: u64,
     unknown: u64,
+    #[schema(value_type = BTreeMap<String, u64>)]
     requests_by_kind: BTreeMap<&'static str, u64>,
     ai: Vec<AgentJson<'a>>,
     user_agents: usize,
 }
 
 /// A period's totals.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PeriodJson {
     from: String,
     to: String,
@@ -369,7 +394,7 @@ struct PeriodJson {
 }
 
 /// The minute with most requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PeakJson {
     window_start: String,
@@ -377,7 +402,7 @@ struct PeakJson {
 }
 
 /// An agent and its requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AgentJson<'a> {
     key: &'a str,
     requests: u64,
@@ -470,7 +495,7 @@ impl Answer for SummaryJson<'_> {
 }
 
 /// `GET /customers`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct CustomersJson<'a> {
     pub(super) from: String,
     pub(super) to: String,
@@ -479,7 +504,7 @@ pub(super) struct CustomersJson<'a> {
 }
 
 /// A customer and its requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CustomerJson<'a> {
     pub(super) customer_id: &'a str,

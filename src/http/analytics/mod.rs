@@ -16,6 +16,7 @@ use axum::response::Response;
 
 use super::App;
 use super::auth::{self, Readable};
+use super::openapi::{ByName, Refused, Requests, Times, Windows};
 use super::problem::{Problem, Type};
 use crate::error::EngineError;
 use crate::limits;
@@ -23,14 +24,27 @@ use crate::query::{self, By, Calendar, Filter, QueryError, Range, Ranked};
 use crate::store::Dimension;
 use crate::window::{Minute, is_late};
 use answers::{
-    BeforeJson, CustomerJson, CustomersJson, PointJson, SeriesJson, SplitJson, SplitPointJson,
-    SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
+    BeforeJson, Compare, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson,
+    SplitJson, SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
 use question::{Question, cursor, next_rows};
 pub(super) use turns::Turns;
 use turns::{Written, answer};
 
 /// A customer's windows within a range.
+#[utoipa::path(
+    get,
+    path = "/analytics",
+    tag = "analytics",
+    params(Times, Windows, Requests),
+    responses(
+        (status = 200, description = "Windows; those without requests are absent.", content(
+            (WindowsJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
+        (status = 304, description = "As `if-none-match` says, the client has it."),
+        Refused,
+    ),
+)]
 pub(super) async fn windows(
     State(app): State<Arc<App>>,
     parts: Parts,
@@ -65,6 +79,25 @@ pub(super) async fn windows(
 }
 
 /// The requests of a customer's windows within a range: their totals, or some of them, or by key.
+#[utoipa::path(
+    get,
+    path = "/analytics/series",
+    tag = "analytics",
+    params(
+        Times,
+        Windows,
+        Requests,
+        ("split" = Option<ByName>, Query, description = "Tell the most frequent keys apart."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 50, description = "How many keys; by default 10."),
+    ),
+    responses(
+        (status = 200, description = "Points; windows without requests are absent.", content(
+            (SeriesAnswer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
+        (status = 304, description = "As `if-none-match` says, the client has it."),
+        Refused,
+    ),
+)]
 pub(super) async fn series(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
     const KNOWN: [&str; 11] = [
         "from",
@@ -141,6 +174,26 @@ fn by_key(
 }
 
 /// A customer's most frequent paths, agents or kinds of agents within a range.
+#[utoipa::path(
+    get,
+    path = "/analytics/top",
+    tag = "analytics",
+    params(
+        Times,
+        Requests,
+        ("by" = Option<ByName>, Query, description = "What is ranked; by default paths."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many rows; by default 10."),
+        ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of an answer to the same query."),
+        ("compare" = Option<Compare>, Query, description = "With the period of the same length before."),
+    ),
+    responses(
+        (status = 200, description = "The most frequent keys first.", content(
+            (TopJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
+        (status = 304, description = "As `if-none-match` says, the client has it."),
+        Refused,
+    ),
+)]
 pub(super) async fn top(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
     const KNOWN: [&str; 11] = [
         "from",
@@ -193,6 +246,19 @@ pub(super) async fn top(State(app): State<Arc<App>>, parts: Parts) -> Result<Res
 }
 
 /// A customer's range in a few figures.
+#[utoipa::path(
+    get,
+    path = "/analytics/summary",
+    tag = "analytics",
+    params(Times),
+    responses(
+        (status = 200, description = "The range in a few figures, beside the period before.", content(
+            (SummaryJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
+        (status = 304, description = "As `if-none-match` says, the client has it."),
+        Refused,
+    ),
+)]
 pub(super) async fn summary(
     State(app): State<Arc<App>>,
     parts: Parts,
@@ -214,6 +280,24 @@ pub(super) async fn summary(
 }
 
 /// The customers whose windows the caller may read, and that have any in the range.
+#[utoipa::path(
+    get,
+    path = "/customers",
+    tag = "analytics",
+    params(
+        Times,
+        ("prefix" = Option<String>, Query, description = "What their ids begin with."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many; by default 100."),
+        ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of an answer to the same query."),
+    ),
+    responses(
+        (status = 200, description = "Those with most requests first.", content(
+            (CustomersJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
+        (status = 304, description = "As `if-none-match` says, the client has it."),
+        Refused,
+    ),
+)]
 pub(super) async fn customers(
     State(app): State<Arc<App>>,
     parts: Parts,

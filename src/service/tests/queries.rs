@@ -199,3 +199,49 @@ fn customers_are_listed_for_operators() {
     assert_eq!(nobody.kind(), "/problems/missing-customer-id");
     service.stop();
 }
+
+/// What is described is what there is: each parameter of each route, and no other.
+#[test]
+fn the_description_names_every_parameter() {
+    let dir = dir();
+    let service = Service::start(config(&dir));
+    let described = service.ask_acme("/openapi.json", "*/*").json();
+    assert_eq!(described["openapi"], "3.1.0");
+    let paths = described["paths"].as_object().expect("paths");
+    let of_queries = ["/analytics", "/analytics/series", "/analytics/top", "/analytics/summary"];
+    for route in of_queries.into_iter().chain(["/customers"]) {
+        let parameters = paths[route]["get"]["parameters"].as_array().expect("parameters").iter();
+        let named = parameters.map(|parameter| parameter["name"].as_str().expect("a name"));
+        let mut named: Vec<_> = named.collect();
+        let refused = service.ask_acme(&format!("{route}?nonsense=1"), "*/*").json();
+        let (_, known) =
+            refused["detail"].as_str().and_then(|d| d.split_once("known: ")).expect("a list");
+        let mut known: Vec<_> = known.split(", ").collect();
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known, "{route}");
+    }
+    for route in paths.keys().filter(|route| *route != "/logs") {
+        assert_eq!(service.ask_acme(route, "*/*").status, 200, "{route}");
+    }
+    service.stop();
+}
+
+/// The page that shows it loads nothing from elsewhere.
+#[test]
+fn the_page_of_the_description_is_served() {
+    let dir = dir();
+    let service = Service::start(config(&dir));
+    let page = service.ask_acme("/docs/", "text/html");
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    assert!(page.header("content-security-policy").contains("script-src 'self';"));
+    assert!(!page.text.contains("://"), "{}", page.text);
+    for script in page.text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let script = script.trim_start_matches("./");
+        let found = service.ask_acme(&format!("/docs/{script}"), "*/*");
+        assert_eq!(found.status, 200, "{script}");
+        assert!(!script.contains("initializer") || found.text.contains("/openapi.json"));
+    }
+    assert_eq!(service.ask_acme("/docs/nothing.js", "*/*").status, 404);
+    service.stop();
+}
