@@ -16,7 +16,7 @@
 //!   [`journal`], and only then has them dispatched and answered.
 //! - [`partition`] says which [`worker`] owns a window; that one rolls it up into a [`delta`].
 //! - [`checkpoint`] moves deltas into the [`store`], at one cut through all queues.
-//! - [`query`] overlays the store with what is still in memory; the [`dashboard`] shows its answers.
+//! - [`query`] overlays the store with what is still in memory, and the [`dashboard`] shows it.
 //!
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
 //! threads; [`service`] joins engine and HTTP. [`import`] is the client for log files, [`loadgen`]
