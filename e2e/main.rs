@@ -1,5 +1,5 @@
-//! Runs the scenarios in `scenarios/`, then the torture cases, the real senders and readers, against
-//! the real binary and sums up what passed.
+//! Runs the scenarios in `scenarios/`, then the torture cases, the real senders and readers and the
+//! dashboard in a browser, against the real binary and sums up what passed.
 //!
 //! The runner talks HTTP, signals and files only and never links the crate under test, so what it
 //! proves is what a client sees. Each run gets its own process and its own data directory, unless
@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "the report of the runner is its output")]
 
+mod browser;
 mod client;
 mod compare;
 mod exchange;
@@ -66,6 +67,9 @@ struct Args {
     /// Seed of the torture cases, senders and readers [default: of the clock]
     #[arg(long)]
     seed: Option<u64>,
+    /// Where the browser cases put pictures of the dashboard
+    #[arg(long, value_name = "DIR", env = "LOGMILL_SCREENSHOTS")]
+    screenshots: Option<PathBuf>,
     /// Flags that cargo and nextest pass to every test; they change nothing here.
     #[command(flatten)]
     harness: HarnessFlags,
@@ -127,8 +131,9 @@ fn run(args: &Args) -> Result<bool> {
     let torture = torture::CASES.iter().map(|case| (format!("torture/{}", case.name), case));
     let senders = senders::CASES.iter().map(|case| (format!("senders/{}", case.name), case));
     let readers = readers::CASES.iter().map(|case| (format!("readers/{}", case.name), case));
-    let cases: Vec<(String, &Case)> =
-        torture.chain(senders).chain(readers).filter(|(name, _)| args.wants(name)).collect();
+    let browser = browser::CASES.iter().map(|case| (format!("browser/{}", case.name), case));
+    let cases = torture.chain(senders).chain(readers).chain(browser);
+    let cases: Vec<(String, &Case)> = cases.filter(|(name, _)| args.wants(name)).collect();
     if args.list {
         // Nothing is ignored, so a harness that asks for the ignored ones gets none.
         if !args.harness.ignored {
@@ -203,6 +208,7 @@ fn try_case(args: &Args, name: &str, case: &Case) -> Outcome {
         partitions: args.partitions.unwrap_or(DEFAULT_PARTITIONS),
         seed: args.seed.unwrap_or_else(seed_of_the_clock),
         full: args.full,
+        screenshots: args.screenshots.clone(),
     };
     println!("        {name:<50} seed {}", setting.seed);
     let started = Instant::now();

@@ -17,7 +17,7 @@
 //! - [`partition`] says which [`worker`] owns a window; that one rolls it up into a [`delta`].
 //! - [`checkpoint`] moves deltas into the [`store`], at one cut through all queues.
 //! - [`query`] overlays the store with what is still in memory; [`prometheus`] asks it in the words
-//!   of PromQL.
+//!   of PromQL, and the [`dashboard`] shows it.
 //!
 //! Around them: [`recovery`] brings back what a crash left; [`engine`] puts the state machines on
 //! threads; [`service`] joins engine and HTTP. [`import`] is the client for log files, [`loadgen`]
@@ -48,6 +48,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod counts;
+pub mod dashboard;
 pub mod dead_letters;
 pub mod decode;
 pub mod delta;

@@ -63,6 +63,7 @@ fn modules_know_only_what_is_below_them() {
         "client",
         "config",
         "control",
+        "dashboard",
         "http",
         "import",
         "loadgen",

@@ -55,7 +55,7 @@ const LOG_LEVEL: &str = "log.level = 'info,logmill::http::observe=off'";
 
 /// Runs a case with a server that it starts and stops itself. If it fails, the server's last words
 /// are told, and its files are kept.
-pub(super) fn with_server(
+pub(crate) fn with_server(
     setting: &Setting,
     config: &str,
     run: impl FnOnce(&mut Server) -> Result<Ending>,

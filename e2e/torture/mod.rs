@@ -15,7 +15,7 @@ mod figures;
 mod fleet;
 mod follow;
 mod formats;
-mod ground;
+pub(crate) mod ground;
 mod hostile;
 mod imports;
 mod isolation;
@@ -44,7 +44,7 @@ const LOG_LINES: usize = 5;
 
 /// One way of tormenting the server, or a real sender or reader that must get along with it.
 pub(crate) struct Case {
-    /// `torture/<name>`, `senders/<name>` or `readers/<name>`.
+    /// `torture/<name>`, `senders/<name>`, `readers/<name>` or `browser/<name>`.
     pub(crate) name: &'static str,
     /// One sentence: what holds if this passes.
     pub(crate) title: &'static str,
@@ -59,6 +59,8 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
     /// The whole of it, instead of the share that fits `cargo test`.
     pub(crate) full: bool,
+    /// Where pictures go, if any are to be taken.
+    pub(crate) screenshots: Option<PathBuf>,
 }
 
 impl Setting {

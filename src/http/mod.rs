@@ -147,6 +147,7 @@ pub fn routes(app: Arc<App>, door: Door) -> Observed {
         .route("/docs", get(openapi::to_page))
         .route("/docs/", get(openapi::page))
         .route("/docs/{file}", get(openapi::file))
+        .merge(crate::dashboard::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&app));

@@ -128,10 +128,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A client can ask for any path; only routes become a label, those of a page as one, and without
-/// their parameters.
+/// A client can ask for any path; only routes become a label, the files of a page as one, and
+/// without their parameters.
 fn route_label(path: &str) -> &'static str {
-    const ROUTES: [&str; 12] = [
+    const ROUTES: [&str; 13] = [
+        "/",
         "/logs",
         "/analytics",
         "/analytics/series",
@@ -147,6 +148,9 @@ fn route_label(path: &str) -> &'static str {
     ];
     if path == "/docs" || path.starts_with("/docs/") {
         return "/docs";
+    }
+    if path.starts_with("/assets/") {
+        return "/assets";
     }
     let known = ROUTES.into_iter().find(|route| *route == path);
     known.or_else(|| prometheus::route_label(path)).unwrap_or("other")
