@@ -1,10 +1,11 @@
 //! Real readers: `promtool` and Prometheus itself at the API and the metrics of a running server,
-//! with the rules and the dashboards of `deploy/`. A program that is not installed is skipped, and
+//! with the rules and the dashboards of `deploy/`; Schemathesis at all that is described. A program that is not installed is skipped, and
 //! that is said.
 
 mod deployed;
 mod prometheus;
 mod promtool;
+mod schemathesis;
 
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "prometheus",
         title: "Prometheus finds every metric that is asked for, and its alerts fire",
         run: prometheus::run,
+    },
+    Case {
+        name: "schemathesis",
+        title: "Every answer is one that the description has, and none is a defect",
+        run: schemathesis::run,
     },
 ];
 
