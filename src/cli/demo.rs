@@ -23,10 +23,12 @@ use super::healthcheck::{ask, base_url};
 use super::loadgen::{ask_at_signals, duration};
 use super::{Exit, serve};
 use crate::config::Config;
+use crate::disk::RealDisk;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::error::EngineError;
 use crate::loadgen::{self, Days, LoadOptions, Stop};
 use crate::service::{self, Listeners};
+use crate::status::Status;
 use crate::{limits, telemetry};
 
 const EXAMPLES: &str = "\
@@ -45,8 +47,9 @@ const ANY_LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0
 const CUSTOMERS: [&str; 3] = ["shop", "blog", "docs"];
 /// A range of 24 hours and the one before it.
 const HISTORY_MINUTES: u64 = 2 * 24 * 60;
-/// Entries in a batch of the history: all of one customer, so they must not be many minutes.
-const HISTORY_BATCH_ENTRIES: usize = 200;
+/// A batch of the history is one customer's entries of so long, on average: of much longer, whole
+/// hours of a customer would be empty.
+const HISTORY_BATCH_SECONDS: u64 = 20;
 /// From the start of the server until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -131,10 +134,30 @@ fn count_history(config: &Config, rate: u64, stop: &Arc<Stop>) -> anyhow::Result
     let mut config = config.clone();
     // So that nothing of it is late.
     config.windows.grace = Duration::from_secs(2 * HISTORY_MINUTES * 60);
-    // A runtime of its own: when it has been dropped, nothing holds the data directory any more.
+    // A runtime of its own: when it is dropped, no connection keeps the engine any more.
     let runtime = Runtime::new().context(NO_RUNTIME)?;
     let listener = runtime.block_on(async { serve::bind(ANY_LOCAL) })?;
-    on_server(&runtime, config, listener.into(), |url| send(&history(url, rate), stop)).map(drop)
+    let server = config.clone();
+    on_server(&runtime, server, listener.into(), |url| send(&history(url, rate), stop))?;
+    drop(runtime);
+    wait_until_free(&config)
+}
+
+/// Waits for the last thread of an engine to let go of the data directory.
+#[expect(clippy::disallowed_methods, reason = "a person waits for it in real time")]
+fn wait_until_free(config: &Config) -> anyhow::Result<()> {
+    let status = Arc::new(Status::new(1, service::ceilings(config)));
+    let recovery = service::recovery(config, 1, false, &status, Arc::new(RealDisk));
+    let began = Instant::now();
+    loop {
+        match recovery.lock_existing() {
+            Ok(_lock) => return Ok(()),
+            Err(EngineError::InUse { .. }) if began.elapsed() < START_TIMEOUT => {
+                thread::sleep(POLL);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The address that is asked for, or else the usual one, or else any.
@@ -238,7 +261,7 @@ fn history(url: &str, rate: u64) -> LoadOptions {
     LoadOptions {
         rate: None,
         entries: Some(entries),
-        batch_entries: HISTORY_BATCH_ENTRIES,
+        batch_entries: usize::try_from(rate * HISTORY_BATCH_SECONDS).unwrap_or(1).min(1_000),
         connections: 8,
         late: 0,
         duplicates: 0,
