@@ -37,7 +37,7 @@ pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Response, Proble
     get,
     path = "/readyz",
     tag = "server",
-    params(("verbose" = Option<bool>, Query, description = "With figures, as JSON.")),
+    params(("verbose" = Option<String>, Query, description = "With figures, as JSON.")),
     responses(
         (status = 200, description = "Batches are taken.", content((String = "text/plain"), (Object = "application/json"))),
         (status = 503, description = "It does not.", body = ProblemJson, content_type = "application/problem+json"),

@@ -32,6 +32,7 @@ use super::{analytics, health, logs};
         health::ready,
         health::version,
     ),
+    components(schemas(ByName, KindName, analytics::Compare)),
     tags(
         (name = "logs", description = "What senders bring."),
         (name = "analytics", description = "What a customer's requests were."),

@@ -23,9 +23,10 @@ use crate::limits;
 use crate::query::{self, By, Calendar, Filter, QueryError, Range, Ranked};
 use crate::store::Dimension;
 use crate::window::{Minute, is_late};
+pub(super) use answers::Compare;
 use answers::{
-    BeforeJson, Compare, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson,
-    SplitJson, SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
+    BeforeJson, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson, SplitJson,
+    SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
 use question::{Question, cursor, next_rows};
 pub(super) use turns::{Turns, answer_json};

@@ -11,7 +11,7 @@ use crate::user_agent::kind;
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "says what question.rs reads")]
-pub(in crate::http::analytics) enum Compare {
+pub(in crate::http) enum Compare {
     Previous,
 }
 

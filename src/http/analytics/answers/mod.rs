@@ -15,7 +15,8 @@ use crate::query::{By, Range};
 use crate::responses::Responses;
 use crate::window::WindowSize;
 
-pub(super) use lists::{BeforeJson, Compare, CustomerJson, CustomersJson, TopJson, TopRowJson};
+pub(in crate::http) use lists::Compare;
+pub(super) use lists::{BeforeJson, CustomerJson, CustomersJson, TopJson, TopRowJson};
 pub(super) use series::{PointJson, SeriesAnswer, SeriesJson, SplitJson, SplitPointJson};
 pub(super) use summary::SummaryJson;
 

@@ -1,5 +1,6 @@
 //! Series, of totals and by key.
 
+use std::collections::BTreeMap;
 use std::iter::once;
 
 use serde::ser::SerializeMap;
@@ -13,7 +14,7 @@ use crate::query::{Calendar, SplitPoint};
 use crate::window::WindowSize;
 
 /// `GET /analytics/series`
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http::analytics) struct SeriesJson<'a> {
     pub(in crate::http::analytics) customer_id: &'a str,
@@ -24,16 +25,41 @@ pub(in crate::http::analytics) struct SeriesJson<'a> {
 
 /// Totals, or some of the requests, or requests by key, as the parameters say.
 #[derive(ToSchema)]
-#[schema(as = Series)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "says that one of these is answered")]
-pub(in crate::http::analytics) enum SeriesAnswer<'a> {
-    Totals(SeriesJson<'a>),
-    Split(SplitJson<'a>),
+#[schema(as = Series, rename_all = "camelCase")]
+#[expect(dead_code, reason = "says what the two answers have")]
+pub(in crate::http::analytics) struct SeriesAnswer {
+    customer_id: String,
+    window_size: WindowSize,
+    /// What the requests are told apart by.
+    split: Option<String>,
+    /// The most frequent keys of the whole range, those with most requests first.
+    keys: Option<Vec<String>>,
+    points: Vec<PointAnswer>,
+    /// The cursor of the next page.
+    next: Option<String>,
+}
+
+/// One window's requests.
+#[derive(ToSchema)]
+#[schema(as = Point, rename_all = "camelCase")]
+#[expect(dead_code, reason = "says what the two answers have")]
+struct PointAnswer {
+    window_start: String,
+    requests: u64,
+    /// Whether all that still comes for it is late.
+    r#final: bool,
+    /// Of all requests only, as what follows.
+    late: Option<u64>,
+    revision: Option<u64>,
+    requests_by_status: Option<BTreeMap<String, u64>>,
+    bytes: Option<u64>,
+    /// By key only: those that have requests.
+    top: Option<BTreeMap<String, u64>>,
+    others: Option<u64>,
 }
 
 /// One window's totals.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http::analytics) struct PointJson {
     window_start: String,
@@ -84,7 +110,7 @@ impl Answer for SeriesJson<'_> {
 }
 
 /// `GET /analytics/series` of some requests, or by key.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http::analytics) struct SplitJson<'a> {
     pub(in crate::http::analytics) customer_id: &'a str,
@@ -92,14 +118,13 @@ pub(in crate::http::analytics) struct SplitJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http::analytics) split: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
     pub(in crate::http::analytics) keys: Option<&'a [Box<str>]>,
     pub(in crate::http::analytics) points: Vec<SplitPointJson<'a>>,
     pub(in crate::http::analytics) next: Option<String>,
 }
 
 /// One window's requests.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http::analytics) struct SplitPointJson<'a> {
     window_start: String,
@@ -109,10 +134,9 @@ pub(in crate::http::analytics) struct SplitPointJson<'a> {
     by_key: Option<ByKeyJson<'a>>,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct ByKeyJson<'a> {
     #[serde(serialize_with = "present")]
-    #[schema(value_type = BTreeMap<String, u64>)]
     top: (&'a [Box<str>], &'a [u64]),
     others: u64,
 }
