@@ -137,8 +137,8 @@ impl Drawing {
         )
     }
 
-    /// A row for each key. Each has its own scale, which its maximum tells: small ones would have no
-    /// shape beside large ones.
+    /// A row for each key, on a scale of its own, which its maximum tells: small ones would have
+    /// no shape beside large ones.
     fn rows(&self, axis: &Axis, screen: Screen) -> String {
         let lines = self.lines.iter().filter(|(_, line)| !line.0.is_empty());
         let rows: Vec<[String; 3]> = lines
