@@ -102,7 +102,8 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn every_command_has_help_within_100_columns() {
-    for text in ["--help", "serve --help", "import --help", "config --help", "healthcheck --help"] {
+    for command in ["", "serve", "demo", "import", "config", "healthcheck"] {
+        let text = &format!("{command} --help");
         let help = refused(text).to_string();
         assert!(help.contains("Usage: logmill"), "{help}");
         assert!(help.lines().all(|line| line.len() <= 100), "{help}");

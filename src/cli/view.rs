@@ -71,7 +71,7 @@ struct Asked {
     #[arg(long, value_name = "URL", value_parser = server_url)]
     url: Option<String>,
 
-    /// Bearer token; the variable hides it from other users
+    /// Bearer token; the variable hides it from others
     #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
     token: Option<Token>,
 }
@@ -132,7 +132,7 @@ pub struct TopArgs {
     limit: u32,
 
     /// Period to compare with: previous, or none
-    #[arg(long, value_name = "PERIOD", default_value = "previous")]
+    #[arg(long, value_name = "PERIOD", default_value = "previous", hide_possible_values = true)]
     compare: Compare,
 
     #[command(flatten)]
