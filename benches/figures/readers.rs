@@ -71,10 +71,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (alone, beside) = (cpu(&alone), cpu(&beside));
     println!(
         "readers: {READERS} connections, {} questions in {} rounds of {length:.0?}; ingest is \
-         {} entries/s",
+         {:.0} entries/s",
         grouped(asked.len()),
         options.rounds(),
-        grouped((full / 2.0) as usize * ENTRIES),
+        full / 2.0 * ENTRIES as f64,
     );
     println!("  {:46}{alone:>8.0}", "server CPU ns/entry, nobody asks");
     println!("  {:46}{beside:>8.0}", "server CPU ns/entry with queries, theirs counted");

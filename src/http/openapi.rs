@@ -192,16 +192,16 @@ pub(super) async fn to_page() -> Redirect {
 
 /// `GET /docs/`
 pub(super) async fn page() -> Result<Response, Problem> {
-    asset("index.html".to_owned())
+    asset("index.html")
 }
 
 /// `GET /docs/{file}`
 pub(super) async fn file(Path(file): Path<String>) -> Result<Response, Problem> {
-    asset(file)
+    asset(&file)
 }
 
 /// The page and what it loads. Its scripts are files of their own; its styles are not.
-fn asset(file: String) -> Result<Response, Problem> {
+fn asset(file: &str) -> Result<Response, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     const HEADERS: [(HeaderName, &str); 3] = [
@@ -214,7 +214,7 @@ fn asset(file: String) -> Result<Response, Problem> {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG));
+    let found = utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG));
     let Ok(Some(found)) = found else { return Err(problem::no_such(&format!("/docs/{file}"))) };
     let content_type = HeaderValue::from_str(&found.content_type);
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));

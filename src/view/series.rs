@@ -137,7 +137,7 @@ impl Drawing {
         )
     }
 
-    /// A row for each key, on a scale of its own, which its maximum tells: small ones would have
+    /// A row for each key. Each has its own scale, which its maximum tells: small ones would have
     /// no shape beside large ones.
     fn rows(&self, axis: &Axis, screen: Screen) -> String {
         let lines = self.lines.iter().filter(|(_, line)| !line.0.is_empty());
