@@ -64,11 +64,11 @@ const PATHS: usize = 300;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = EXAMPLES)]
 pub struct DemoArgs {
-    /// Where to listen [default: 127.0.0.1:8080, or a free port if that is taken]
+    /// Where to listen [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Keep the data here [default: a temporary directory, removed at the end]
+    /// Keep the data here [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
