@@ -1,5 +1,5 @@
-//! `GET /analytics`, what is below it, and `GET /customers`: a customer's windows, their totals, its
-//! most frequent keys, and who the customers are.
+//! `GET /analytics`, what is below it, and `GET /customers`: windows, series, most frequent keys,
+//! summaries, and who the customers are.
 
 mod answers;
 mod form;
