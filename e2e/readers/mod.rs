@@ -1,6 +1,6 @@
 //! Real readers: `promtool` and Prometheus itself at the API and the metrics of a running server,
-//! with the rules and the dashboards of `deploy/`; Schemathesis at all that is described. A program that is not installed is skipped, and
-//! that is said.
+//! with the rules and the dashboards of `deploy/`; Schemathesis at all that is described. A program
+//! that is not installed is skipped, and that is said.
 
 mod deployed;
 mod prometheus;

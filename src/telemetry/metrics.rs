@@ -177,7 +177,8 @@ fn describe() {
     counter!(BATCHES, "outcome" => Outcome::Overloaded.label()).absolute(0);
 }
 
-/// Problems whose first occurrence is worth an alert: to see a counter grow, it must be there before.
+/// Problems whose first occurrence is worth an alert: to see a counter grow, it must be there
+/// before.
 const WATCHED_PROBLEMS: [&str; 6] = [
     "overloaded",
     "customer-share-exceeded",
