@@ -155,6 +155,8 @@ pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const TOP_ROWS_MAX: usize = 1_000;
 /// Distinct keys that one answer of `GET /analytics/top` may add up; more answer 400.
 pub const TOP_KEYS_MAX: usize = 1_000_000;
+/// Bytes of these keys; more answer 400.
+pub const TOP_KEYS_BYTES_MAX: usize = 128 << 20;
 /// Points in one page of a series that is split or filtered; `next` goes on.
 pub const SPLIT_POINTS_MAX: usize = 1_440;
 /// Names read for one page of such a series; it ends with the window that passes it.

@@ -38,7 +38,7 @@ use super::{analytics, health, logs};
         (name = "analytics", description = "What a customer's requests were."),
         (name = "server", description = "How the process is."),
     ),
-    security((), ("customer" = []), ("token" = [])),
+    security((), ("customer" = []), ("token" = []), ("customer" = [], "token" = [])),
     modifiers(&Security),
 )]
 struct Api;

@@ -108,7 +108,7 @@ impl Books {
                     *expected.entry(of).or_default() += requests;
                 }
             }
-            let listed = query::customers(&self.overlaid, span).expect("an answer");
+            let listed = query::customers(&self.overlaid, span, "").expect("an answer");
             assert!(listed.is_sorted_by(|a, b| (b.1, &a.0) <= (a.1, &b.0)), "{listed:?}");
             let listed: BTreeMap<_, _> = listed.iter().map(|(of, n)| (of, *n)).collect();
             assert_eq!(listed, expected, "{span:?}");

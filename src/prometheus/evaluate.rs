@@ -80,6 +80,8 @@ pub fn evaluate<C: Counted>(
         reader.read(counted, number, span)?;
     }
     let mut all = reader.series;
+    let places = all.values().map(|sparse| windows.places(sparse, grid)).sum();
+    must_have_room(places)?;
     for sparse in all.values_mut() {
         *sparse = windows.slide(std::mem::take(sparse), grid);
     }
@@ -150,6 +152,12 @@ impl Windows {
         i64::from(if self.overlap() { self.tile } else { grid.step })
     }
 
+    /// How many moments the values of tiles come to, at most.
+    fn places(&self, tiles: &Sparse, grid: Grid) -> usize {
+        let moments = if self.overlap() { self.window.div_ceil(grid.step) as usize } else { 1 };
+        tiles.len().saturating_mul(moments).min(grid.count)
+    }
+
     /// From values of tiles to values of moments.
     fn slide(&self, tiles: Sparse, grid: Grid) -> Sparse {
         if !self.overlap() {
@@ -159,7 +167,18 @@ impl Windows {
         let mut moments = Sparse::new();
         // The sum of the tiles from `left` up to `right`.
         let (mut left, mut right, mut sum) = (0, 0, 0_u128);
-        for moment in 0..u32::try_from(grid.count).unwrap_or(u32::MAX) {
+        let count = u32::try_from(grid.count).unwrap_or(u32::MAX);
+        let mut moment = 0;
+        while moment < count {
+            if left == right {
+                // Nothing until the window reaches the next tile.
+                let Some((tile, _)) = tiles.get(right) else { break };
+                let first = (tile + 1).saturating_sub(per_window).div_ceil(per_step);
+                moment = moment.max(first);
+                if moment >= count {
+                    break;
+                }
+            }
             let from = moment * per_step;
             while right < tiles.len() && tiles[right].0 < from + per_window {
                 sum += u128::from(tiles[right].1);
@@ -173,6 +192,7 @@ impl Windows {
                 // Bytes stay at the largest number that there is, as they do in a window.
                 moments.push((moment, u64::try_from(sum).unwrap_or(u64::MAX)));
             }
+            moment += 1;
         }
         moments
     }
@@ -198,11 +218,21 @@ impl Reader<'_> {
         let metric = self.plan.choice.metric;
         match (metric, metric.dimension()) {
             (_, Some(by)) => {
-                let mut all: BTreeMap<Box<str>, u64> = BTreeMap::new();
-                counted.each_name(by, span, &mut |name, count| match all.get_mut(name) {
-                    Some(sum) => *sum += count,
-                    None => drop(all.insert(name.into(), count)),
+                let (mut all, mut bytes) = (BTreeMap::<Box<str>, u64>::new(), 0);
+                counted.each_name(by, span, &mut |name, count| {
+                    if let Some(sum) = all.get_mut(name) {
+                        *sum += count;
+                    } else if all.len() <= limits::PROMETHEUS_PLACES_MAX
+                        && bytes <= limits::TOP_KEYS_BYTES_MAX
+                    {
+                        bytes += name.len();
+                        all.insert(name.into(), count);
+                    }
                 })?;
+                must_have_room(all.len())?;
+                if bytes > limits::TOP_KEYS_BYTES_MAX {
+                    return Err(too_much().into());
+                }
                 for (name, count) in all {
                     let kind = (by == Dimension::Agent).then(|| counted.kind(&name));
                     let labels = match kind {
@@ -255,15 +285,21 @@ impl Reader<'_> {
                 self.places += 1;
             }
         }
-        let max = limits::PROMETHEUS_PLACES_MAX;
-        if self.places > max {
-            return Err(BadData(format!(
-                "the query needs more than {max} counts; ask for a shorter range, a longer step or \
-                 fewer series, as with {{path=~\"GET /api/.*\"}}"
-            )));
-        }
-        Ok(())
+        must_have_room(self.places)
     }
+}
+
+fn must_have_room(places: usize) -> Result<(), BadData> {
+    let fits = places <= limits::PROMETHEUS_PLACES_MAX;
+    fits.then_some(()).ok_or_else(too_much)
+}
+
+fn too_much() -> BadData {
+    let max = limits::PROMETHEUS_PLACES_MAX;
+    BadData(format!(
+        "the query needs more than {max} counts, or too long names; ask for a shorter range, a \
+         longer step or fewer series, as with {{path=~\"GET /api/.*\"}}"
+    ))
 }
 
 /// All labels of a series, if it is one that the selector means.

@@ -328,6 +328,11 @@ fn answers_are_bounded() {
     let error = ask("sum_over_time(logmill_requests[100000m])", 2).expect_err("too long").0;
     assert!(error.contains("take 100001 parts, which is more than 50000"), "{error}");
     assert_eq!(ask("sum_over_time(logmill_requests[100000m])", 1), Ok(1));
+    // Each of 1,001 series would be at 1,001 moments before the largest are chosen.
+    let long = "topk(10, sum_over_time(logmill_requests_by_path[2000m]))";
+    let error = ask(long, 1_001).expect_err("too many places").0;
+    assert!(error.contains("needs more than 1000000 counts"), "{error}");
+    assert_eq!(ask(long, 900), Ok(10));
 }
 
 #[test]

@@ -7,24 +7,38 @@ use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::Span;
 
-/// Every customer with requests in the span, and how many; those with most first.
+/// Every customer with requests in the span whose id begins so, and how many; those with most
+/// first.
 ///
 /// # Errors
 /// [`QueryError`].
-pub fn customers(source: &impl Source, span: Span) -> Result<Vec<(CustomerId, u64)>, QueryError> {
+pub fn customers(
+    source: &impl Source,
+    span: Span,
+    prefix: &str,
+) -> Result<Vec<(CustomerId, u64)>, QueryError> {
     let overlays = source.customers(span)?;
     // IMPORTANT: after the workers have answered, as for a view.
     let snapshot = source.store().snapshot()?;
     let held = snapshot.position()?.epoch;
-    let mut sums: HashMap<CustomerId, u64> = HashMap::new();
+    let (mut sums, mut are_too_many) = (HashMap::<CustomerId, u64>::new(), false);
     let mut add = |customer: &CustomerId, requests: u64| {
-        *sums.entry_ref(customer).or_default() += requests;
+        if !customer.as_str().starts_with(prefix) {
+            return;
+        }
+        if let Some(sum) = sums.get_mut(customer) {
+            *sum += requests;
+        } else if sums.len() < limits::CUSTOMERS_LISTED_MAX {
+            sums.insert(customer.clone(), requests);
+        } else {
+            are_too_many = true;
+        }
     };
     for overlay in overlays.iter().filter(|overlay| overlay.epoch > held) {
         overlay.requests.iter().for_each(|(customer, requests)| add(customer, *requests));
     }
     snapshot.each_customer(span, &mut add)?;
-    if sums.len() > limits::CUSTOMERS_LISTED_MAX {
+    if are_too_many {
         return Err(QueryError::TooManyCustomers);
     }
     Ok(sorted(sums.into_iter().collect()))

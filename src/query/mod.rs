@@ -70,10 +70,14 @@ pub enum QueryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The span holds more distinct keys than an answer may add up.
-    #[error("the range holds more than {} distinct keys", limits::TOP_KEYS_MAX)]
+    #[error(
+        "the range holds more than {} distinct keys, or {} MiB of them",
+        limits::TOP_KEYS_MAX,
+        limits::TOP_KEYS_BYTES_MAX >> 20
+    )]
     TooManyKeys {
-        /// A range that ends here, and begins as that did, does not.
-        before: Minute,
+        /// The part that holds no more; it may be empty.
+        fitting: Span,
     },
     /// The span holds requests of more customers than an answer may list.
     #[error("the range holds more than {} customers", limits::CUSTOMERS_LISTED_MAX)]

@@ -93,18 +93,22 @@ pub(super) fn rank<'f>(
     by: By,
     filter: &'f Filter,
 ) -> Result<Ranking<'f>, QueryError> {
-    let mut ranking = Ranking { by, filter, requests: 0, counts: HashMap::new() };
+    let counts = HashMap::new();
+    let mut ranking = Ranking { span, by, filter, requests: 0, counts, bytes: 0 };
     view.each_name(Piece::Span(span), by.dimension(), &mut ranking)?;
     Ok(ranking)
 }
 
 /// Counts by key.
 pub(super) struct Ranking<'f> {
+    span: Span,
     by: By,
     filter: &'f Filter,
     /// W2: the counts by any dimension add up to all requests.
     pub(super) requests: u64,
     pub(super) counts: HashMap<Box<str>, u64>,
+    /// Of the keys.
+    bytes: usize,
 }
 
 impl Names for Ranking<'_> {
@@ -116,13 +120,18 @@ impl Names for Ranking<'_> {
         let key = self.by.key(name);
         match self.counts.get_mut(key) {
             Some(sum) => *sum += count,
-            None => drop(self.counts.insert(key.into(), count)),
+            None => {
+                self.bytes += key.len();
+                self.counts.insert(key.into(), count);
+            }
         }
     }
 
     fn check(&self, at: Minute) -> Result<(), QueryError> {
-        let fits = self.counts.len() <= limits::TOP_KEYS_MAX;
-        fits.then_some(()).ok_or(QueryError::TooManyKeys { before: at })
+        let fits =
+            self.counts.len() <= limits::TOP_KEYS_MAX && self.bytes <= limits::TOP_KEYS_BYTES_MAX;
+        let fitting = Span { from: self.span.from, to: at };
+        fits.then_some(()).ok_or(QueryError::TooManyKeys { fitting })
     }
 }
 

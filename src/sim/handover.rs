@@ -244,7 +244,7 @@ impl Engine {
                 }
             }
             None => {
-                let listed = query::customers(self, DAY).expect("an answer");
+                let listed = query::customers(self, DAY, "").expect("an answer");
                 let listed: u64 = listed.into_iter().map(|(_, requests)| requests).sum();
                 let top = query::top(self, &self.customer, &Ranked::of(DAY, By::Path, 100));
                 let top = top.expect("an answer");

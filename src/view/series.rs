@@ -89,12 +89,20 @@ impl Drawing {
             let start = start.as_second();
             self.all.0.push((start, point.requests));
             self.late += point.late;
-            let others = (point.others > 0).then(|| (OTHERS.to_owned(), point.others));
-            for (key, requests) in point.top.into_iter().chain(others) {
-                if let Some(at) = places.get(&key) {
-                    self.lines[*at].1.0.push((start, requests));
-                    self.numbers += 1;
+            let mut others = point.others;
+            for (key, requests) in point.top {
+                match places.get(&key) {
+                    Some(at) => {
+                        self.lines[*at].1.0.push((start, requests));
+                        self.numbers += 1;
+                    }
+                    // Since the first page, others have become more frequent.
+                    None => others += requests,
                 }
+            }
+            if let (Some(at), 1..) = (places.get(OTHERS), others) {
+                self.lines[*at].1.0.push((start, others));
+                self.numbers += 1;
             }
             self.numbers += 1;
         }
@@ -187,7 +195,8 @@ impl Axis {
         Some(Self { from: first - before * step, step, windows: before + between + 1 + after })
     }
 
-    /// The requests of each column, of which there are no more than windows.
+    /// The busiest window of each column, of which there are no more than windows: a sum would be
+    /// higher where a column holds a window more than others do.
     fn columns(&self, line: &Line, room: usize) -> Vec<u64> {
         let room = i64::try_from(room).unwrap_or(i64::MAX).clamp(1, self.windows);
         let mut columns = vec![0; usize::try_from(room).unwrap_or_default()];
@@ -197,7 +206,7 @@ impl Axis {
             let column = i128::from(window) * i128::from(room) / i128::from(self.windows);
             let column = usize::try_from(column).ok().and_then(|at| columns.get_mut(at));
             if let Some(column) = column {
-                *column += requests;
+                *column = (*column).max(*requests);
             }
         }
         columns

@@ -99,8 +99,12 @@ fn a_long_series_fits_the_line() {
     let answer = json!({"customerId": "a", "windowSize": "minute", "next": null,
         "points": points.collect::<Vec<_>>()});
     let range = (Some("2026-11-26T00:00:00Z"), Some("2026-11-27T00:00:00Z"));
-    let text = drawn(answer, range, Screen { columns: 48, ..PIPE });
-    assert!(text.contains(&format!("\n{}\nmin 1  max 1  total 1,440\n", "█".repeat(48))), "{text}");
+    // Flat, whether or not the minutes divide by the columns.
+    for columns in [48, 47, 1_000] {
+        let text = drawn(answer.clone(), range, Screen { columns, ..PIPE });
+        let line = "█".repeat(columns);
+        assert!(text.contains(&format!("\n{line}\nmin 1  max 1  total 1,440\n")), "{text}");
+    }
 }
 
 /// When clocks change, a day has 23 or 25 hours and is one column all the same.

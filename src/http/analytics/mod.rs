@@ -22,7 +22,7 @@ use crate::error::EngineError;
 use crate::limits;
 use crate::query::{self, By, Calendar, Filter, QueryError, Range, Ranked};
 use crate::store::Dimension;
-use crate::window::{Minute, is_late};
+use crate::window::{Minute, Span, is_late};
 pub(super) use answers::Compare;
 use answers::{
     BeforeJson, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson, SplitJson,
@@ -311,12 +311,12 @@ pub(super) async fn customers(
     let (calendar, span) = question.minutes(30 * 24 * 60)?;
     answer(&app, question, move |app, question| {
         let engine = app.answering()?.as_ref();
+        let prefix = question.get("prefix").unwrap_or_default();
         let customers = match &readable {
-            Readable::All => query::customers(engine, span),
+            Readable::All => query::customers(engine, span, prefix),
             Readable::These(customers) => query::customers_of(engine, span, customers),
         };
         let mut customers = customers.map_err(|error| failed(app, error))?;
-        let prefix = question.get("prefix").unwrap_or_default();
         customers.retain(|(customer, _)| customer.as_str().starts_with(prefix));
         let listed = customers.iter().skip(rows.skip).take(rows.take);
         let listed = listed.map(|(customer, requests)| CustomerJson {
@@ -365,13 +365,18 @@ pub(super) fn failed(app: &App, error: QueryError) -> Problem {
     let detail = error.to_string();
     match error {
         QueryError::Busy(_) => Problem::new(Type::Overloaded, format!("{detail}; try again")),
-        QueryError::TooManyKeys { before } => {
-            let detail = format!("{detail}; with to={before} it does not");
+        QueryError::TooManyKeys { fitting } if fitting.is_empty() => {
+            let detail = format!("{detail}; ask for fewer of them, as with pathPrefix=/api/");
             Problem::new(Type::InvalidQuery, detail)
         }
-        QueryError::TooManyCustomers => {
-            Problem::new(Type::InvalidQuery, format!("{detail}; ask for a shorter range"))
+        QueryError::TooManyKeys { fitting: Span { from, to } } => {
+            let detail = format!("{detail}; from={from}&to={to} does not");
+            Problem::new(Type::InvalidQuery, detail)
         }
+        QueryError::TooManyCustomers => Problem::new(
+            Type::InvalidQuery,
+            format!("{detail}; ask for a shorter range, or a prefix"),
+        ),
         QueryError::Store(error) => {
             app.status.fail(EngineError::Store(error));
             Problem::new(Type::Unavailable, detail)

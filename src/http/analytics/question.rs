@@ -71,7 +71,13 @@ impl Question {
         let time = |name| self.get(name).map(|text| parse_time(name, text, self.now)).transpose();
         let now = Minute(u32::try_from(self.now.0 / 60_000).unwrap_or(u32::MAX));
         let to = time("to")?.unwrap_or_else(|| calendar.after(calendar.floor(now)));
-        let before = || Minute(to.0.saturating_sub(windows * calendar.size().minutes()));
+        let before = || {
+            let size = calendar.size().minutes();
+            let about = Minute(to.0.saturating_sub(windows * size));
+            // Where clocks were changed meanwhile, that is a part of a window beside its start.
+            let is_whole = calendar.floor(to) == to;
+            if is_whole { calendar.floor(about.plus(size / 2)) } else { about }
+        };
         let from = time("from")?.unwrap_or_else(before);
         if from > to {
             let detail = format!("from ({from}) is after to ({to})");

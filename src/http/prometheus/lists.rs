@@ -160,7 +160,7 @@ fn of_any(
 ) -> Result<Vec<Labels>, Problem> {
     let engine = app.answering()?.as_ref();
     let customers = match readable {
-        Readable::All => query::customers(engine, span),
+        Readable::All => query::customers(engine, span, ""),
         Readable::These(customers) => query::customers_of(engine, span, customers),
     };
     let customers = customers.map_err(|error| failed(app, error))?;

@@ -172,6 +172,18 @@ fn days_are_those_of_the_place() {
     let points = service.ask_acme(&target, "*/*").json()["points"].clone();
     assert_eq!(points[0]["windowStart"], "2025-11-30T00:00:00-05:00");
     assert_eq!((&points[0]["requests"], points.as_array().map(Vec::len)), (&json!(20), Some(1)));
+    // Without a start it is 60 days back, clocks changed or not.
+    for (to, first) in [("2025-11-29", "2025-09-30"), ("2026-05-20", "2026-03-21")] {
+        let to = format!("to={to}T00:00:00%2B{}:00", if to.contains("-11-") { "01" } else { "02" });
+        let days = format!("/analytics/series?windowSize=day&timezone=Europe/Berlin&{to}");
+        let body = json!([{"receivedAt": format!("{first}T12:00:00Z"), "method": "GET",
+            "path": "/", "userAgent": "curl"}]);
+        assert_eq!(service.post("berlin", first, &body).0, 202);
+        let named = [("x-customer-id", "berlin")];
+        let points = service.ask_with(&days, &named).json()["points"].clone();
+        let start = points[0]["windowStart"].as_str().unwrap_or_default().to_owned();
+        assert!(start.starts_with(first), "{start} is not the 60th day before");
+    }
     service.stop();
 }
 
