@@ -227,7 +227,7 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
 
 /// There is nothing at this path.
 pub(super) fn no_such(path: &str) -> Problem {
-    let routes = "POST /logs, GET /analytics, /analytics/series, /analytics/top, \
+    let routes = "GET /, POST /logs, GET /analytics, /analytics/series, /analytics/top, \
                   /analytics/summary, /customers, /metrics, /livez, /readyz, /healthz, /version, \
                   /openapi.json, /docs, and for clients of Prometheus those below /api/v1";
     Problem::new(Type::NotFound, format!("there is no {path}; the routes are {routes}"))

@@ -62,10 +62,14 @@ function wall(moment, zone) {
   return Date.UTC(of.year, of.month - 1, of.day, of.hour, of.minute, of.second);
 }
 
-/** When a clock on the wall shows this. Asked twice: the offset may change in between. */
+/**
+ * When a clock on the wall shows this, or the first later time that it does show. Asked twice: the
+ * offset may change in between.
+ */
 function momentOf(shown, zone) {
   const guess = shown - (wall(shown, zone) - shown);
-  return guess - (wall(guess, zone) - shown);
+  const second = guess - (wall(guess, zone) - shown);
+  return wall(second, zone) < shown ? guess : second;
 }
 
 function startOf(moment, size, zone) {
@@ -74,9 +78,9 @@ function startOf(moment, size, zone) {
   return moment - (shown % LENGTHS[size]) - (moment % SECOND);
 }
 
-/** The next window's start. A day and a half later is within the next day, whatever its length. */
+/** The next window's start. One and a half later is within the next, however clocks are changed. */
 function next(start, size, zone) {
-  return size === 'day' ? startOf(start + DAY + HOUR * 12, 'day', zone) : start + LENGTHS[size];
+  return size === 'minute' ? start + MINUTE : startOf(start + LENGTHS[size] * 1.5, size, zone);
 }
 
 /** The starts of the windows of a view, in order. */

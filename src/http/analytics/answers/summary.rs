@@ -11,6 +11,7 @@ use crate::counts::Totals;
 use crate::http::analytics::form::{Answer, Table};
 use crate::ids::CustomerId;
 use crate::query::{Calendar, Summary};
+use crate::user_agent::Kind;
 use crate::window::{Minute, Span};
 
 /// `GET /analytics/summary`
@@ -78,8 +79,8 @@ impl<'a> SummaryJson<'a> {
         (span, before): (Span, Span),
         summary: &'a Summary,
     ) -> Self {
-        let sum = |wanted: fn(&str) -> bool| {
-            let kinds = summary.kinds.iter().filter(|(kind, _)| wanted(kind.name()));
+        let sum = |wanted: fn(Kind) -> bool| {
+            let kinds = summary.kinds.iter().filter(|(kind, _)| wanted(*kind));
             kinds.map(|(_, requests)| requests).sum()
         };
         let peak = summary.peak.map(|(start, requests): (Minute, u64)| PeakJson {
@@ -92,9 +93,9 @@ impl<'a> SummaryJson<'a> {
             before: PeriodJson::new(calendar, before, &summary.before),
             change: change(summary.before.requests, summary.totals.requests),
             peak,
-            people: sum(|kind| kind == "person"),
-            bots: summary.kinds.iter().filter(|(kind, _)| kind.is_bot()).map(|(_, n)| n).sum(),
-            unknown: sum(|kind| kind == "unknown"),
+            people: sum(|kind| kind == Kind::Person),
+            bots: sum(Kind::is_bot),
+            unknown: sum(|kind| kind == Kind::Unknown),
             requests_by_kind: summary.kinds.iter().map(|(kind, n)| (kind.name(), *n)).collect(),
             ai: summary.ai.iter().map(|(key, n)| AgentJson { key, requests: *n }).collect(),
             user_agents: summary.agents,
