@@ -182,6 +182,23 @@ pub fn is_late(window_end: Minute, accepted: AcceptTime, grace: Duration) -> boo
     accepted.0 >= closes_ms
 }
 
+/// How long `90m`, `24h`, `7d` or `2w` is, in seconds; `None` if the text is no number of minutes,
+/// hours, days or weeks.
+#[must_use]
+pub fn seconds_of(text: &str) -> Option<i64> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: i64 = digits.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use super::ask::{Question, Server, ViewError};
 use super::export::{Form, export};
 use super::text::{Screen, cell, clean, left, number, right, width};
 use crate::limits;
+use crate::window::seconds_of;
 
 /// A key may take so much of a line, in percent.
 const KEY_SHARE: usize = 30;
@@ -227,23 +228,11 @@ pub(super) fn blocks(columns: &[u64]) -> String {
 /// A time as the server reads it, in seconds: RFC 3339, `now`, or so long before now.
 fn moment(text: Option<&str>, now: Timestamp) -> Option<i64> {
     let text = text?;
-    let Some(ago) = text.strip_prefix('-') else {
-        let is_now = text == "now";
-        return if is_now {
-            Some(now.as_second())
-        } else {
-            Some(text.parse::<Timestamp>().ok()?.as_second())
-        };
-    };
-    let (digits, unit) = ago.split_at_checked(ago.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return None,
-    };
-    now.as_second().checked_sub(digits.parse::<i64>().ok()?.checked_mul(unit)?)
+    match text.strip_prefix('-') {
+        Some(ago) => now.as_second().checked_sub(seconds_of(ago)?),
+        None if text == "now" => Some(now.as_second()),
+        None => Some(text.parse::<Timestamp>().ok()?.as_second()),
+    }
 }
 
 fn shown(seconds: i64) -> String {

@@ -28,7 +28,7 @@ use answers::{
     BeforeJson, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson, SplitJson,
     SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
-use question::{Question, cursor, next_rows};
+use question::{Question, next_rows};
 pub(super) use turns::{Turns, answer_json};
 use turns::{Written, answer};
 
@@ -72,8 +72,7 @@ pub(super) async fn windows(
         let (is_final, filtered) = (finality(app, &range.calendar), told_apart(&filter));
         let windows = page.windows.iter();
         let windows = windows.map(|w| WindowJson::new(&range, filtered, w, is_final(w.0)));
-        let next = page.next.map(|start| cursor(range.calendar.size(), start));
-        let link = next.as_deref().map(|next| question.link(&range.calendar, range.span, next));
+        let (next, link) = question.page_after(&range, page.next);
         Ok(Written::new(question.form, &WindowsJson { windows: windows.collect(), next }, link))
     })
     .await
@@ -137,8 +136,7 @@ fn totals(app: &App, question: &Question, range: &Range) -> Result<Written, Prob
     let points = series.points.iter().map(|(start, totals)| {
         PointJson::new(range.calendar.show(*start), totals, is_final(*start))
     });
-    let next = series.next.map(|start| cursor(range.calendar.size(), start));
-    let link = next.as_deref().map(|next| question.link(&range.calendar, range.span, next));
+    let (next, link) = question.page_after(range, series.next);
     let (customer_id, window_size) = (range.customer.as_str(), range.calendar.size());
     let json = SeriesJson { customer_id, window_size, points: points.collect(), next };
     Ok(Written::new(question.form, &json, link))
@@ -161,8 +159,7 @@ fn by_key(
         .points
         .iter()
         .map(|point| SplitPointJson::new(&range.calendar, named, point, is_final(point.start)));
-    let next = split.next.map(|start| cursor(range.calendar.size(), start));
-    let link = next.as_deref().map(|next| question.link(&range.calendar, range.span, next));
+    let (next, link) = question.page_after(range, split.next);
     let json = SplitJson {
         customer_id: range.customer.as_str(),
         window_size: range.calendar.size(),
@@ -314,10 +311,12 @@ pub(super) async fn customers(
         let prefix = question.get("prefix").unwrap_or_default();
         let customers = match &readable {
             Readable::All => query::customers(engine, span, prefix),
-            Readable::These(customers) => query::customers_of(engine, span, customers),
+            Readable::These(these) => {
+                let these = these.iter().filter(|customer| customer.as_str().starts_with(prefix));
+                query::customers_of(engine, span, these)
+            }
         };
-        let mut customers = customers.map_err(|error| failed(app, error))?;
-        customers.retain(|(customer, _)| customer.as_str().starts_with(prefix));
+        let customers = customers.map_err(|error| failed(app, error))?;
         let listed = customers.iter().skip(rows.skip).take(rows.take);
         let listed = listed.map(|(customer, requests)| CustomerJson {
             customer_id: customer.as_str(),

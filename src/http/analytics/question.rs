@@ -9,7 +9,7 @@ use crate::ids::{AcceptTime, CustomerId};
 use crate::limits;
 use crate::query::{By, Calendar, Filter, Range, Rows};
 use crate::user_agent::Kind;
-use crate::window::{Minute, Span, WindowSize};
+use crate::window::{Minute, Span, WindowSize, seconds_of};
 
 /// A query, understood as far as all queries are alike.
 pub(super) struct Question {
@@ -154,6 +154,17 @@ impl Question {
         self.parameters.get(name)
     }
 
+    /// The cursor of the page of windows that begins there, and its link.
+    pub(super) fn page_after(
+        &self,
+        range: &Range,
+        next: Option<Minute>,
+    ) -> (Option<String>, Option<String>) {
+        let next = next.map(|start| cursor(range.calendar.size(), start));
+        let link = next.as_deref().map(|next| self.link(&range.calendar, range.span, next));
+        (next, link)
+    }
+
     /// Where the answer to this question goes on. Times that were relative stay what they were.
     pub(super) fn link(&self, calendar: &Calendar, span: Span, next: &str) -> String {
         let (from, to) = (calendar.show(span.from), calendar.show(span.to));
@@ -173,7 +184,7 @@ fn parse_time(name: &str, text: &str, now: AcceptTime) -> Result<Minute, Problem
                 or before now, as -90m, -24h, -7d or -2w";
     let refused = || invalid(name, text, form);
     let seconds = match text.strip_prefix('-') {
-        Some(ago) => now_seconds(now).saturating_sub(ago_seconds(ago).ok_or_else(refused)?).max(0),
+        Some(ago) => now_seconds(now).saturating_sub(seconds_of(ago).ok_or_else(refused)?).max(0),
         None if text == "now" => now_seconds(now),
         None => {
             let moment: jiff::Timestamp = text.parse().map_err(|_| refused())?;
@@ -189,21 +200,6 @@ fn parse_time(name: &str, text: &str, now: AcceptTime) -> Result<Minute, Problem
 
 fn now_seconds(now: AcceptTime) -> i64 {
     i64::try_from(now.0.div_ceil(1_000)).unwrap_or(i64::MAX)
-}
-
-/// A number of minutes, hours, days or weeks.
-fn ago_seconds(text: &str) -> Option<i64> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return None,
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: i64 = digits.parse().ok().filter(|_| is_number)?;
-    number.checked_mul(unit)
 }
 
 /// Where the next page of windows begins; opaque to clients.
