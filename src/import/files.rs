@@ -23,7 +23,7 @@ const MATCH: MatchOptions = MatchOptions {
 
 /// Which file it is, under whatever name. It is a hint only: a file system may give the number of
 /// a deleted file to a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,

@@ -30,11 +30,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::cursor::{Cursor, Way};
-use super::files::{self, FileId, Seen};
+use super::files::FileId;
 use super::log::{Found, Log, Use};
+use super::rotated::{self, Newer, Rotated};
 use super::source::{PREFIX_BYTES, Source};
 use super::watch::Arrival;
 use super::{Import, ImportError};
@@ -171,14 +172,14 @@ impl<'a> Follower<'a> {
 
     fn arrive(&mut self, arrival: Arrival) -> Result<(), ImportError> {
         let Arrival { path, id, file } = arrival;
-        if let Some(known) = self.logs.iter_mut().find(|followed| followed.id == id) {
+        if let Some(known) = self.logs.iter_mut().find(|followed| followed.is(id)) {
             known.path = path;
             known.is_read = false;
             return Ok(());
         }
-        if let Some(before) = self.logs.iter().rev().find(|followed| followed.home == path) {
-            let before = before.id;
-            self.fill_gap(&path, before, self.logs.len())?;
+        let mut before = self.logs.iter().rev().filter(|followed| followed.home == path);
+        if let Some(since) = before.find_map(Followed::changed) {
+            self.fill_gap(&path, since, self.logs.len())?;
         }
         self.add(self.logs.len(), Followed::new(&path, path.clone(), id, file, Claim::Any));
         Ok(())
@@ -301,7 +302,8 @@ impl<'a> Follower<'a> {
         }
         let is_weak = !is_long(cursor, &source.prefix);
         let Some(holder) = holder else {
-            let other = is_weak && cursor.file != source.id && has_sibling(&path, cursor.file);
+            let other =
+                is_weak && cursor.file != source.id && rotated::has_sibling(&path, cursor.file);
             return Ok(Some((!other).then_some(slot)));
         };
         if let Reading::Open(log) = &mut logs[holder].reading {
@@ -355,17 +357,8 @@ impl<'a> Follower<'a> {
         cursor: &Cursor,
         at: usize,
     ) -> Result<bool, ImportError> {
-        let mut siblings = beside(home)?;
-        // The file it was last read from is the best guess, then the one changed last.
-        siblings.sort_by_key(|seen| (Some(seen.id) == cursor.file, seen.changed));
-        let found = siblings.into_iter().rev().find_map(|seen| {
-            let is_open = self.logs.iter().any(|followed| followed.id == seen.id);
-            let source = Source::open(&seen.path).ok().filter(|_| !is_open)?;
-            let fits = source.size.is_none_or(|size| size >= cursor.needs());
-            (fits && cursor.is_of(&source.prefix)).then_some(seen)
-        });
-        let opened = found.and_then(|seen| Some((File::open(&seen.path).ok()?, seen)));
-        let Some((file, seen)) = opened else {
+        let is_open = |id| self.logs.iter().any(|followed| followed.is(id));
+        let Some(Rotated { seen, file }) = rotated::rest(home, cursor, is_open)? else {
             if cursor.way == Way::Followed {
                 let mut lost = cursor.clone();
                 lost.way = Way::Finished;
@@ -375,32 +368,28 @@ impl<'a> Follower<'a> {
         };
         let rest = Followed::new(home, seen.path, seen.id, file, Claim::Cursor(slot));
         self.add(at, rest);
-        self.fill_gap(home, seen.id, at + 1)?;
+        self.fill_gap(home, seen.changed, at + 1)?;
         Ok(true)
     }
 
-    /// Has the siblings read from `at` on that were rotated after the file `before` and that no
-    /// cursor knows.
-    fn fill_gap(&mut self, home: &Path, before: FileId, mut at: usize) -> Result<(), ImportError> {
-        let siblings = beside(home)?;
-        let newer = siblings.into_iter().skip_while(|seen| seen.id != before).skip(1);
-        for seen in newer.filter(|seen| files::is_rotated_name(home, &seen.path)) {
-            let is_open = self.logs.iter().any(|followed| followed.id == seen.id);
-            // It is being compressed, and stands for itself.
-            let is_double = seen.path.extension().is_some_and(|end| end == "gz" || end == "zst")
-                && seen.path.with_extension("").exists();
-            let Ok(source) = Source::open(&seen.path) else { continue };
-            let Import { state, .. } = &self.import;
-            let known = state.find(self.import.owner(), &source.prefix, source.id);
-            if is_open || is_double || known.is_some() || source.prefix.is_empty() {
-                continue;
-            }
-            let Ok(file) = File::open(&seen.path) else { continue };
-            let name = seen.path.display().to_string();
-            let text = format!("was {} between two looks", home.display());
-            self.import.reporter.note(&name, &text)?;
+    /// Has the siblings read from `at` on that were rotated after `since`, when the log before them
+    /// was changed last, and that no cursor knows.
+    fn fill_gap(&mut self, home: &Path, since: SystemTime, at: usize) -> Result<(), ImportError> {
+        let Import { state, .. } = &self.import;
+        let is_known = |source: &Source| {
+            let is_open =
+                self.logs.iter().any(|followed| source.id.is_some_and(|id| followed.is(id)));
+            is_open || state.find(self.import.owner(), &source.prefix, source.id).is_some()
+        };
+        let Newer { logs, unreadable } = rotated::after(home, since, is_known)?;
+        let was = format!("was {} between two looks", home.display());
+        for (path, error) in unreadable {
+            let text = format!("perhaps {was}, but cannot be read, so it is not imported: {error}");
+            self.import.reporter.note(&path.display().to_string(), &text)?;
+        }
+        for (at, Rotated { seen, file }) in (at..).zip(logs) {
+            self.import.reporter.note(&seen.path.display().to_string(), &was)?;
             self.add(at, Followed::new(home, seen.path, seen.id, file, Claim::Any));
-            at += 1;
         }
         Ok(())
     }
@@ -410,7 +399,7 @@ impl<'a> Follower<'a> {
         let Ok(source) = Source::open(home) else { return false };
         let moved = cursor.file != source.id
             && !is_long(cursor, &source.prefix)
-            && has_sibling(home, cursor.file);
+            && rotated::has_sibling(home, cursor.file);
         !source.prefix.is_empty() && cursor.is_of(&source.prefix) && !moved
     }
 
@@ -439,6 +428,20 @@ impl Followed {
         Self { home: home.into(), path, id, reading, active, has_name: true, is_read: false }
     }
 
+    /// Whether it reads this file: the number of one that it let go may be another's by now.
+    fn is(&self, id: FileId) -> bool {
+        self.id == id && !matches!(self.reading, Reading::Done)
+    }
+
+    /// When the file was changed last, as far as that was seen.
+    fn changed(&self) -> Option<SystemTime> {
+        match &self.reading {
+            Reading::Waiting { file, .. } => file.metadata().and_then(|seen| seen.modified()).ok(),
+            Reading::Open(log) => log.source().changed,
+            Reading::Done => None,
+        }
+    }
+
     fn slot(&self) -> Option<usize> {
         match &self.reading {
             Reading::Open(log) => log.slot(),
@@ -458,21 +461,6 @@ fn cannot_read(import: &mut Import<'_>, path: &Path, error: &io::Error) -> io::R
     import.watch.again_when_changed(path);
     let text = format!("cannot be read until it changes: {error}");
     import.reporter.note(&path.display().to_string(), &text)
-}
-
-fn beside(home: &Path) -> Result<Vec<Seen>, ImportError> {
-    match files::siblings(home) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|source| ImportError::Open {
-            name: home.parent().unwrap_or(home).display().to_string(),
-            source,
-        }),
-    }
-}
-
-fn has_sibling(path: &Path, id: Option<FileId>) -> bool {
-    let siblings = files::siblings(path).unwrap_or_default();
-    id.is_some() && siblings.iter().any(|seen| Some(seen.id) == id)
 }
 
 /// Whether so much of a log is known, and was found again, that it can be no other.

@@ -5,8 +5,8 @@
 //! `files` finds the logs; `source` opens one as decompressed bytes with offsets; `log` goes
 //! through its lines and decides where batches begin and end; `batch` builds the bodies; `cursor`
 //! remembers durably how far the server has acknowledged; `post` sends; `report` tells the user.
-//! With `--follow`, `watch` looks at the names again and again, and `follow` keeps the logs that
-//! are open and finds those that were rotated.
+//! With `--follow`, `watch` looks at the names again and again, `follow` keeps the logs that are
+//! open, and `rotated` finds those that lost their names meanwhile.
 //!
 //! This is a client: it talks to the server by HTTP alone and shares no state with the engine, so
 //! it reads files, the clock and the environment itself. It must never send a range of a log that
@@ -38,6 +38,7 @@ pub(crate) mod fuzz;
 mod log;
 mod post;
 mod report;
+mod rotated;
 mod source;
 #[cfg(test)]
 mod tests;

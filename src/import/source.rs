@@ -14,6 +14,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use super::files::FileId;
 use crate::limits;
@@ -37,6 +38,8 @@ pub(super) struct Source {
     pub(super) prefix: Vec<u8>,
     /// Size of a plain file when it was last looked at.
     pub(super) size: Option<u64>,
+    /// When a file was changed last, as far as that was seen.
+    pub(super) changed: Option<SystemTime>,
     /// Offset of the next byte.
     pub(super) position: u64,
     reader: BufReader<Input>,
@@ -83,15 +86,15 @@ impl Source {
         if !metadata.is_file() {
             return Self::from_stream(name, None, Box::new(file));
         }
-        let id = Some(FileId::of(&metadata));
+        let (id, changed) = (Some(FileId::of(&metadata)), metadata.modified().ok());
         file.seek(SeekFrom::Start(0))?;
         let prefix = beginning(&file)?;
         if Packing::of(&prefix) != Packing::None {
-            return Self::from_stream(name, id, Box::new(file));
+            return Ok(Self { changed, ..Self::from_stream(name, id, Box::new(file))? });
         }
         let size = Some(metadata.len().max(prefix.len() as u64));
         let reader = BufReader::with_capacity(BUFFER_BYTES, Input::File(file));
-        Ok(Self { name, id, prefix, size, position: 0, reader })
+        Ok(Self { name, id, prefix, size, changed, position: 0, reader })
     }
 
     fn from_stream(name: String, id: Option<FileId>, mut raw: Box<dyn Read>) -> io::Result<Self> {
@@ -111,7 +114,7 @@ impl Source {
         let prefix = first_bytes(&mut plain, PREFIX_BYTES)?;
         let bytes = Cursor::new(prefix.clone()).chain(plain);
         let reader = BufReader::with_capacity(BUFFER_BYTES, Input::Stream { bytes, taken });
-        Ok(Self { name, id, prefix, size: None, position: 0, reader })
+        Ok(Self { name, id, prefix, size: None, changed: None, position: 0, reader })
     }
 
     /// Bytes read of the file as it lies on the disk, compressed or not.
@@ -128,12 +131,14 @@ impl Source {
     pub(super) fn look_again(&mut self, reached: u64) -> io::Result<Option<u64>> {
         let Input::File(file) = self.reader.get_ref() else { return Ok(Some(u64::MAX)) };
         // The size first: what is written after a cut is then seen with the new beginning.
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
         let prefix = beginning(file)?;
         if size < reached || !prefix.starts_with(&self.prefix) {
             return Ok(None);
         }
         self.prefix = prefix;
+        self.changed = metadata.modified().ok();
         Ok(Some(size))
     }
 

@@ -227,6 +227,36 @@ fn a_kill_behind_the_rest_of_a_log_forgets_no_log_after_it() {
     bench.assert_counted(40);
 }
 
+/// Two rotations between two looks, as while the server is away; the second compresses the log
+/// that is read, and its number goes to a later one.
+#[test]
+fn a_log_that_was_compressed_meanwhile_hides_none_after_it() {
+    for retention in [true, false] {
+        let bench = Bench::new();
+        bench.write("a.log", lines(0..10));
+        let said = bench.follow(&["a.log"], |follower| {
+            tick(follower);
+            std::thread::sleep(Duration::from_millis(20));
+            bench.rename("a.log", "a.log.2");
+            if retention {
+                bench.write("a.log.2.gz", gzip(&lines(0..10)));
+                let modified = fs::metadata(bench.path("a.log.2")).and_then(|data| data.modified());
+                let packed = fs::File::options().append(true).open(bench.path("a.log.2.gz"));
+                let packed = packed.expect("is there");
+                packed.set_modified(modified.expect("has a time")).expect("dated");
+            }
+            fs::remove_file(bench.path("a.log.2")).expect("removed");
+            bench.write("a.log.1", lines(10..20));
+            std::thread::sleep(Duration::from_millis(20));
+            bench.write("a.log", lines(20..30));
+            tick(follower);
+            tick(follower);
+        });
+        assert!(said.contains("a.log.1: was"), "{said}");
+        bench.assert_counted(30);
+    }
+}
+
 #[test]
 fn a_kill_before_or_after_the_answer_counts_once() {
     for replies in [vec![Reply::AcceptAndHangUp, Reply::Status(500)], vec![Reply::Status(500)]] {
