@@ -131,6 +131,37 @@ impl Counts {
     }
 }
 
+/// What is read of windows beside their totals; the rest stays empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Requests by path.
+    pub paths: bool,
+    /// Requests by agent family.
+    pub agents: bool,
+}
+
+impl Parts {
+    /// Whole windows.
+    pub const ALL: Self = Self { paths: true, agents: true };
+    /// Totals alone.
+    pub const TOTALS: Self = Self { paths: false, agents: false };
+
+    /// One kind of counts beside the totals.
+    #[must_use]
+    pub fn of(by: Dimension) -> Self {
+        Self { paths: by == Dimension::Path, agents: by == Dimension::Agent }
+    }
+}
+
+/// What requests are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dimension {
+    /// `METHOD path`.
+    Path,
+    /// Agent family.
+    Agent,
+}
+
 /// The single numbers of a window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {

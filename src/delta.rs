@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashMap;
 
-use crate::counts::{Counts, KeyLimits, OTHER, TimedCounts, Totals, WindowCounts};
+use crate::counts::{Counts, Dimension, KeyLimits, OTHER, Parts, Totals, WindowCounts};
 use crate::dead_letters::PutAside;
 use crate::ids::{CustomerId, Group};
 use crate::insight::{NameCount, Summary};
 use crate::limits::WINDOW_NAMES_BYTES_MAX;
+use crate::minutes::{Minutes, NamedMinutes};
 use crate::names::{NameId, Names};
 use crate::window::{Minute, Span};
 
@@ -37,6 +38,15 @@ struct WindowDelta {
     totals: Totals,
     paths: NamedCounts,
     agents: NamedCounts,
+}
+
+impl WindowDelta {
+    fn named(&self, by: Dimension) -> &NamedCounts {
+        match by {
+            Dimension::Path => &self.paths,
+            Dimension::Agent => &self.agents,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -129,14 +139,24 @@ impl Delta {
         self.customers.is_empty() && self.letters.is_empty()
     }
 
-    /// One customer's minutes within a span, in order of time.
+    /// As much as is asked for of one customer's minutes within a span.
     #[must_use]
-    pub fn windows_of(&self, customer: &CustomerId, span: Span) -> Vec<TimedCounts> {
-        let Some(windows) = self.customers.get(customer) else { return Vec::new() };
-        windows
-            .range(span.from..span.to.max(span.from))
-            .map(|(minute, delta)| (*minute, self.resolve(delta)))
-            .collect()
+    pub fn minutes_of(&self, customer: &CustomerId, span: Span, parts: Parts) -> Minutes {
+        let Some(windows) = self.customers.get(customer) else { return Minutes::default() };
+        let within = windows.range(span.from..span.to.max(span.from));
+        let totals = within.map(|(minute, delta)| (*minute, delta.totals.clone()));
+        let named = |by| {
+            // Numbers for numbers: names are looked at once, not once a minute.
+            let mut numbers = HashMap::new();
+            move |minute: Minute, named: &mut NamedMinutes| {
+                for (id, count) in &windows[&minute].named(by).counts {
+                    let number = numbers.entry(*id);
+                    let number = number.or_insert_with(|| named.number(self.names.get(*id)));
+                    named.add(*number, *count);
+                }
+            }
+        };
+        Minutes::new(totals.collect(), parts, named)
     }
 
     /// Every customer's requests in a span.

@@ -70,6 +70,7 @@ mod isolation;
 pub mod journal;
 pub mod limits;
 pub mod loadgen;
+pub mod minutes;
 pub mod names;
 pub mod partition;
 pub mod paths;

@@ -161,6 +161,14 @@ pub const TOP_KEYS_BYTES_MAX: usize = 128 << 20;
 pub const SPLIT_POINTS_MAX: usize = 1_440;
 /// Names read for one page of such a series; it ends with the window that passes it.
 pub const SPLIT_NAMES_MAX: usize = 10_000_000;
+/// Bytes of the totals of hours' minutes that are kept decoded for queries.
+pub const HOURS_KEPT_TOTALS_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the counts by name of hours' minutes that are kept decoded for queries.
+pub const HOURS_KEPT_NAMES_BYTES_MAX: usize = 56 << 20;
+/// Hours that are expected among these; it only sizes their table.
+pub const HOURS_KEPT_EXPECTED: usize = 1_024;
+/// Bytes of one hour's counts by name; an hour with more is read minute by minute.
+pub const HOUR_NAMES_BYTES_MAX: usize = 4 << 20;
 /// Most keys that a series can be split by; the rest is added up.
 pub const SPLIT_KEYS_MAX: usize = 50;
 /// Agents of artificial intelligence that a summary names.

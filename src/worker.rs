@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::counts::TimedCounts;
+use crate::counts::Parts;
 use crate::dead_letters::{DeadBatch, PutAside};
 use crate::delta::Delta;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::insight::Summary;
 use crate::journal::Rules;
+use crate::minutes::Minutes;
 use crate::partition::PartitionId;
 use crate::window::{Span, WindowSize, is_late};
 
@@ -65,6 +66,8 @@ pub struct OverlayRequest {
     pub customer: CustomerId,
     /// Which minutes.
     pub span: Span,
+    /// How much of them.
+    pub parts: Parts,
     /// Where the answer goes; never blocks.
     pub reply: Sender<Vec<Overlay>>,
 }
@@ -74,8 +77,8 @@ pub struct OverlayRequest {
 pub struct Overlay {
     /// A store at this epoch or later has them.
     pub epoch: Epoch,
-    /// Minutes, in order of time.
-    pub minutes: Vec<TimedCounts>,
+    /// What was asked for.
+    pub minutes: Minutes,
 }
 
 /// Another question, asked in the same way: who has requests in these minutes?
@@ -203,10 +206,10 @@ impl PartitionWorker {
     fn overlays(&self, request: &OverlayRequest) -> Vec<Overlay> {
         let overlay = |(epoch, delta): (Epoch, &Delta)| Overlay {
             epoch,
-            minutes: delta.windows_of(&request.customer, request.span),
+            minutes: delta.minutes_of(&request.customer, request.span, request.parts),
         };
         let all = self.deltas().map(overlay);
-        all.filter(|overlay| !overlay.minutes.is_empty()).collect()
+        all.filter(|overlay| !overlay.minutes.totals.is_empty()).collect()
     }
 
     /// What is not known to be durable, with the epoch that it will be committed in.

@@ -5,6 +5,7 @@ use std::cell::LazyCell;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
+use logmill::counts::Parts;
 use logmill::ids::CustomerId;
 use logmill::query::{Busy, By, Filter, Range, Ranked, Source, series, top, windows};
 use logmill::store::Store;
@@ -19,7 +20,7 @@ const FROM: u32 = START + 17;
 const ROWS: usize = 20;
 
 impl Source for Books {
-    fn overlays(&self, _: &CustomerId, _: Span) -> Result<Vec<Overlay>, Busy> {
+    fn overlays(&self, _: &CustomerId, _: Span, _: Parts) -> Result<Vec<Overlay>, Busy> {
         Ok(Vec::new())
     }
 

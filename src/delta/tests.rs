@@ -75,14 +75,17 @@ fn keys_are_sorted_by_minute_then_customer() {
 
 /// T1: a span is half-open, and one customer's.
 #[test]
-fn windows_of_are_one_customer_s_within_the_span() {
+fn minutes_of_are_one_customer_s_within_the_span() {
     let mut delta = Delta::default();
     add(&mut delta, "a", &batch(&[(1, "/a"), (2, "/a"), (3, "/a"), (4, "/a")]));
     add(&mut delta, "b", &batch(&[(3, "/b")]));
     let minutes = |from, to| {
         let span = Span { from: Minute(from), to: Minute(to) };
-        let windows = delta.windows_of(&customer("a"), span);
-        windows.into_iter().map(|(minute, _)| minute.0).collect::<Vec<_>>()
+        let minutes = delta.minutes_of(&customer("a"), span, Parts::ALL);
+        for (minute, window) in minutes.windows(span) {
+            assert_eq!(Some(window), delta.get(minute, &customer("a")));
+        }
+        minutes.totals.iter().map(|(minute, _)| minute.0).collect::<Vec<_>>()
     };
     assert_eq!(minutes(2, 4), [2, 3]);
     assert_eq!(minutes(4, 2), [0; 0], "an empty span is no panic");

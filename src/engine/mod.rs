@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::checkpoint::Checkpointer;
 use crate::claim::KeyRetention;
+use crate::counts::Parts;
 use crate::disk::LockGuard;
 use crate::error::EngineError;
 use crate::ids::CustomerId;
@@ -209,9 +210,15 @@ impl Engine {
 
 /// Blocks on the workers' queues; not for the reactor's threads.
 impl Source for Engine {
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+    fn overlays(
+        &self,
+        customer: &CustomerId,
+        span: Span,
+        parts: Parts,
+    ) -> Result<Vec<Overlay>, Busy> {
         self.ask_workers(|reply| {
-            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+            let customer = customer.clone();
+            WorkerMessage::Overlay(OverlayRequest { customer, span, parts, reply })
         })
     }
 

@@ -1,7 +1,7 @@
 //! The metrics that a customer's counts are, by name. None of them is in `/metrics`, which is about
 //! the server and names no customer.
 
-use crate::store::Dimension;
+use crate::counts::Dimension;
 
 /// The label that says whose requests they are; every metric has it.
 pub const CUSTOMER: &str = "customer";

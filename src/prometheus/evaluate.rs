@@ -8,10 +8,9 @@ use super::BadData;
 use super::catalogue::{CUSTOMER, Metric, NAME};
 use super::plan::{Choice, Plan, Step};
 use super::time::Grid;
-use crate::counts::Totals;
+use crate::counts::{Dimension, Totals};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::Dimension;
 use crate::window::{Minute, Span};
 
 /// What a customer's requests in a span are.

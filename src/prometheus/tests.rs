@@ -9,10 +9,9 @@ use super::evaluate::{Counted, Series, evaluate};
 use super::plan::{Plan, Scope};
 use super::promql::{Query, Vector, parse, parse_selector};
 use super::time::{Grid, duration_seconds, parse_step, parse_time, span};
-use crate::counts::Totals;
+use crate::counts::{Dimension, Totals};
 use crate::ids::{AcceptTime, CustomerId};
 use crate::limits;
-use crate::store::Dimension;
 use crate::window::{Minute, Span};
 
 /// Requests: minute, path, family.

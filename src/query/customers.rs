@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::{Piece, QueryError, Source, View};
+use crate::counts::Parts;
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::Span;
@@ -20,7 +21,7 @@ pub fn customers(
     let overlays = source.customers(span)?;
     // IMPORTANT: after the workers have answered, as for a view.
     let snapshot = source.store().snapshot()?;
-    let held = snapshot.position()?.epoch;
+    let held = snapshot.epoch();
     let (mut sums, mut are_too_many) = (HashMap::<CustomerId, u64>::new(), false);
     let mut add = |customer: &CustomerId, requests: u64| {
         if !customer.as_str().starts_with(prefix) {
@@ -55,7 +56,7 @@ pub fn customers_of<'c>(
 ) -> Result<Vec<(CustomerId, u64)>, QueryError> {
     let mut found = Vec::new();
     for customer in customers {
-        let view = View::open(source, customer, span)?;
+        let view = View::open(source, customer, span, Parts::TOTALS)?;
         let requests = view.totals(Piece::Span(span))?.requests;
         if requests > 0 {
             found.push((customer.clone(), requests));

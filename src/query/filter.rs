@@ -3,7 +3,7 @@
 //! Paths and agents are counted apart from each other, so that a filter by one says nothing of the
 //! other: [`Filter::suits`] tells which questions a filter can be put to.
 
-use crate::store::Dimension;
+use crate::counts::Dimension;
 use crate::user_agent::{Kind, kind};
 
 /// What the requests of an answer are told apart by.

@@ -29,10 +29,13 @@ pub use spans::Spans;
 pub use summary::{Summary, summary};
 pub use windows::{WindowsPage, windows};
 
-use crate::counts::{KeyLimits, TimedCounts, Totals, WindowCounts};
+use std::sync::Arc;
+
+use crate::counts::{Dimension, KeyLimits, Parts, Totals, WindowCounts};
 use crate::ids::CustomerId;
 use crate::limits;
-use crate::store::{Dimension, Parts, Snapshot, Store, StoreError};
+use crate::minutes::{Minutes, NamedMinutes, within};
+use crate::store::{HourTotals, Row, Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{CustomersOverlay, Overlay};
 
@@ -43,12 +46,17 @@ pub struct Busy;
 
 /// What is asked: the workers of a running engine, and its store.
 pub trait Source {
-    /// What the workers hold of a customer's minutes: everything acknowledged before the call
-    /// that may not be in the store yet (Q1).
+    /// What the workers hold of a customer's minutes, as much as is asked for: everything
+    /// acknowledged before the call that may not be in the store yet (Q1).
     ///
     /// # Errors
     /// [`Busy`] if the workers do not answer in time.
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy>;
+    fn overlays(
+        &self,
+        customer: &CustomerId,
+        span: Span,
+        parts: Parts,
+    ) -> Result<Vec<Overlay>, Busy>;
 
     /// What the workers hold of every customer's requests, under the same promise.
     ///
@@ -122,8 +130,8 @@ impl Range {
 struct View<'e> {
     customer: &'e CustomerId,
     snapshot: Snapshot<'e>,
-    /// Minutes that the snapshot does not hold yet; a minute may occur more than once.
-    overlay: Vec<TimedCounts>,
+    /// Minutes that the snapshot does not hold yet, in the order in which they will be committed.
+    overlays: Vec<Minutes>,
 }
 
 /// Some of the time that a view looks at.
@@ -137,71 +145,93 @@ enum Piece {
 
 /// A stored part of a piece.
 #[derive(Debug, Clone, Copy)]
-enum Row {
-    Window(WindowSize, Minute),
-    /// What the expired minutes of an hour, or hours of a day, held.
-    Folded(WindowSize, Minute),
+enum Part {
+    Row(Row),
+    /// Minutes of one hour.
+    Minutes(Span),
 }
 
 /// Takes names with their counts, a name perhaps several times.
 trait Names {
     fn add(&mut self, name: &str, count: u64);
 
-    /// Whether to go on, before the row that starts at `at` is read.
+    /// Takes those of some minutes.
+    fn add_minutes(&mut self, named: &Arc<NamedMinutes>, span: Span) {
+        named.each_sum(span, |name, sum| self.add(name, sum));
+    }
+
+    /// Whether to go on, before the part that starts at `at` is read.
     fn check(&self, at: Minute) -> Result<(), QueryError>;
 }
 
 impl<'e> View<'e> {
+    /// A view that can answer from its `parts` of windows.
     fn open(
         source: &'e impl Source,
         customer: &'e CustomerId,
         span: Span,
+        parts: Parts,
     ) -> Result<Self, QueryError> {
-        let overlays = source.overlays(customer, span)?;
+        let overlays = source.overlays(customer, span, parts)?;
         // IMPORTANT: after the workers have answered. A checkpoint that commits in between is in
         // the snapshot, and its epoch tells which of their answers it holds.
         let snapshot = source.store().snapshot()?;
-        let held = snapshot.position()?.epoch;
+        let held = snapshot.epoch();
         let newer = overlays.into_iter().filter(|overlay| overlay.epoch > held);
         let mut newer: Vec<_> = newer.collect();
-        // In the order in which they will be committed.
         newer.sort_by_key(|overlay| overlay.epoch);
-        let mut overlay: Vec<_> = newer.into_iter().flat_map(|overlay| overlay.minutes).collect();
-        // Stable: of a minute, the earlier epoch stays first.
-        overlay.sort_by_key(|(minute, _)| *minute);
-        Ok(Self { customer, snapshot, overlay })
-    }
-
-    /// What is in memory of a span.
-    fn overlay(&self, span: Span) -> impl Iterator<Item = &WindowCounts> {
-        let first = self.overlay.partition_point(|(minute, _)| *minute < span.from);
-        let within = self.overlay[first..].iter().take_while(move |(minute, _)| *minute < span.to);
-        within.map(|(_, counts)| counts)
+        let overlays = newer.into_iter().map(|overlay| overlay.minutes).collect();
+        Ok(Self { customer, snapshot, overlays })
     }
 
     /// Everything that was counted in a piece.
     fn counts(&self, piece: Piece, keys: KeyLimits) -> Result<WindowCounts, QueryError> {
         let mut sum = WindowCounts::default();
-        self.each_row(piece, |row| {
-            if let Some(window) = self.read(row, Parts::ALL)? {
-                sum.merge(&window, keys);
+        let mut add = |window: Option<WindowCounts>| {
+            window.iter().for_each(|window| sum.merge(window, keys));
+        };
+        self.each_part(piece, |part| {
+            match part {
+                Part::Row(Row::Window(size, start)) => {
+                    add(self.snapshot.window(self.customer, size, start)?);
+                }
+                Part::Row(Row::Folded(size, start)) => {
+                    add(self.snapshot.folded(self.customer, size, start)?);
+                }
+                Part::Minutes(span) => {
+                    for (start, _) in within(&self.minutes(span)?, span) {
+                        add(self.snapshot.window(self.customer, WindowSize::Minute, *start)?);
+                    }
+                }
             }
             Ok(())
         })?;
-        self.overlay(piece.span()).for_each(|more| sum.merge(more, keys));
+        let overlays = self.overlays.iter().flat_map(|minutes| minutes.windows(piece.span()));
+        let mut overlays: Vec<_> = overlays.collect();
+        // Stable: of a minute, what is committed first stays first.
+        overlays.sort_by_key(|(minute, _)| *minute);
+        overlays.iter().for_each(|(_, more)| sum.merge(more, keys));
         Ok(sum)
     }
 
     /// The single numbers of a piece.
     fn totals(&self, piece: Piece) -> Result<Totals, QueryError> {
         let mut sum = Totals::default();
-        self.each_row(piece, |row| {
-            if let Some(window) = self.read(row, Parts::TOTALS)? {
-                sum.merge(&window.totals);
+        self.each_right_part(piece, |part| {
+            match part {
+                Part::Row(row) => {
+                    let totals = self.snapshot.totals(self.customer, row)?;
+                    totals.iter().for_each(|more| sum.merge(more));
+                }
+                Part::Minutes(span) => {
+                    let minutes = self.minutes(span)?;
+                    within(&minutes, span).iter().for_each(|(_, more)| sum.merge(more));
+                }
             }
             Ok(())
         })?;
-        self.overlay(piece.span()).for_each(|more| sum.merge(&more.totals));
+        let overlays = self.overlays.iter().flat_map(|minutes| minutes.totals(piece.span()));
+        overlays.for_each(|(_, more)| sum.merge(more));
         Ok(sum)
     }
 
@@ -213,61 +243,100 @@ impl<'e> View<'e> {
         names: &mut impl Names,
     ) -> Result<(), QueryError> {
         let span = piece.span();
-        for counts in self.overlay(span) {
+        for minutes in &self.overlays {
             names.check(span.from)?;
-            let counts = match by {
-                Dimension::Path => &counts.paths,
-                Dimension::Agent => &counts.agents,
-            };
-            counts.iter().for_each(|(name, count)| names.add(name, count));
+            names.add_minutes(minutes.named(by), span);
         }
-        self.each_row(piece, |row| {
-            names.check(row.start())?;
-            let mut add = |name: &str, count| names.add(name, count);
-            match row {
-                Row::Window(size, start) => {
-                    self.snapshot.each_name(self.customer, size, start, by, &mut add)?;
-                }
-                Row::Folded(size, start) => {
-                    self.snapshot.each_folded_name(self.customer, size, start, by, &mut add)?;
-                }
+        self.each_right_part(piece, |part| {
+            let minutes = match part {
+                Part::Row(row) => return self.each_name_of(row, by, names),
+                Part::Minutes(span) => span,
+            };
+            names.check(minutes.from)?;
+            let hour = minutes.from.floor(WindowSize::Hour);
+            if let Some(named) = self.snapshot.named_minutes(self.customer, hour, by)? {
+                names.add_minutes(&named, minutes);
+                return Ok(());
             }
-            Ok(())
+            (minutes.from.0..minutes.to.0).try_for_each(|start| {
+                self.each_name_of(Row::Window(WindowSize::Minute, Minute(start)), by, names)
+            })
         })?;
         names.check(span.to)
     }
 
-    fn read(&self, row: Row, parts: Parts) -> Result<Option<WindowCounts>, QueryError> {
-        Ok(match row {
-            Row::Window(size, start) => self.snapshot.parts(self.customer, size, start, parts)?,
-            Row::Folded(size, start) => self.snapshot.folded(self.customer, size, start, parts)?,
-        })
+    fn each_name_of(
+        &self,
+        row: Row,
+        by: Dimension,
+        names: &mut impl Names,
+    ) -> Result<(), QueryError> {
+        names.check(row.start())?;
+        Ok(self.snapshot.each_name(self.customer, row, by, |name, count| names.add(name, count))?)
+    }
+
+    /// The totals of the hour that some minutes are in.
+    fn minutes(&self, span: Span) -> Result<HourTotals, StoreError> {
+        self.snapshot.minutes(self.customer, span.from.floor(WindowSize::Hour))
     }
 
     /// Hands on the stored parts of a piece, in order of time: of a span whole days and hours, and
     /// minutes at the ragged ends.
-    fn each_row(
+    fn each_part(
         &self,
         piece: Piece,
-        mut read: impl FnMut(Row) -> Result<(), QueryError>,
+        mut read: impl FnMut(Part) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let span = match piece {
-            Piece::Window(size, start) => return read(Row::Window(size, start)),
+            Piece::Window(WindowSize::Minute, start) => {
+                return read(Part::Minutes(Span::of(WindowSize::Minute, start)));
+            }
+            Piece::Window(size, start) => return read(Part::Row(Row::Window(size, start))),
             Piece::Span(span) => span,
         };
         for (size, mut part) in span.cover() {
-            folded_in(size, part).into_iter().try_for_each(&mut read)?;
-            loop {
-                let max = limits::PAGE_WINDOWS_MAX;
-                let page = self.snapshot.starts(self.customer, size, part, max)?;
-                page.starts.iter().try_for_each(|start| read(Row::Window(size, *start)))?;
-                match page.starts.last() {
-                    Some(last) if page.is_cut => part.from = last.plus(size.minutes()),
-                    _ => break,
+            folded_in(size, part).into_iter().try_for_each(|row| read(Part::Row(row)))?;
+            while let Some(start) = self.first(size, part)? {
+                if size == WindowSize::Minute {
+                    let next = start.floor(WindowSize::Hour).plus(WindowSize::Hour.minutes());
+                    read(Part::Minutes(Span { from: start, to: next.min(part.to) }))?;
+                    part.from = next;
+                } else {
+                    read(Part::Row(Row::Window(size, start)))?;
+                    part.from = start.plus(size.minutes());
                 }
             }
         }
         Ok(())
+    }
+
+    /// The same, with the parts of each row that is not right.
+    fn each_right_part(
+        &self,
+        piece: Piece,
+        mut read: impl FnMut(Part) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.each_part(piece, |part| match part {
+            Part::Row(Row::Window(size, start)) => self.each_part_of(size, start, &mut read),
+            other => read(other),
+        })
+    }
+
+    fn each_part_of(
+        &self,
+        size: WindowSize,
+        start: Minute,
+        read: &mut dyn FnMut(Part) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        if self.snapshot.is_right(self.customer, size, start)? {
+            return read(Part::Row(Row::Window(size, start)));
+        }
+        read(Part::Row(Row::Folded(size, start)))?;
+        if size == WindowSize::Hour {
+            return read(Part::Minutes(Span::of(size, start)));
+        }
+        let hours = (start.0..start.0 + size.minutes()).step_by(60);
+        hours.map(Minute).try_for_each(|hour| self.each_part_of(WindowSize::Hour, hour, read))
     }
 
     /// Hands on the windows of a calendar that may have been counted in, in order of time, until
@@ -299,12 +368,26 @@ impl<'e> View<'e> {
     fn next_window(&self, calendar: &Calendar, span: Span) -> Result<Option<Minute>, QueryError> {
         let size = if calendar.is_stored() { calendar.size() } else { WindowSize::Day };
         let seen = Span { from: span.from.floor(size), to: span.to };
-        let stored = self.snapshot.first(self.customer, size, seen)?;
-        let first = self.overlay.partition_point(|(minute, _)| *minute < span.from);
-        let in_memory = self.overlay.get(first).map(|(minute, _)| calendar.floor(*minute));
+        let stored = self.first(size, seen)?;
+        let in_memory = self.overlays.iter().filter_map(|minutes| {
+            minutes.totals(Span { from: span.from, to: Minute(u32::MAX) }).first()
+        });
+        let in_memory = in_memory.map(|(minute, _)| calendar.floor(*minute));
         let first = stored.into_iter().chain(in_memory).min();
         let start = first.map(|start| calendar.floor(start.max(span.from)).max(span.from));
         Ok(start.filter(|start| *start < span.to))
+    }
+
+    /// The first start of a stored window within a span.
+    fn first(&self, size: WindowSize, mut span: Span) -> Result<Option<Minute>, StoreError> {
+        if size == WindowSize::Minute && !span.is_empty() {
+            let minutes = self.minutes(span)?;
+            if let Some((start, _)) = within(&minutes, span).first() {
+                return Ok(Some(*start));
+            }
+            span.from = span.from.floor(WindowSize::Hour).plus(WindowSize::Hour.minutes());
+        }
+        self.snapshot.first(self.customer, size, span)
     }
 }
 
@@ -327,13 +410,6 @@ impl Piece {
             Self::Window(size, start) => Span::of(size, start),
             Self::Span(span) => span,
         }
-    }
-}
-
-impl Row {
-    fn start(self) -> Minute {
-        let (Self::Window(_, start) | Self::Folded(_, start)) = self;
-        start
     }
 }
 

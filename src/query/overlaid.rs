@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Busy, Source};
 use crate::checkpoint::Checkpointer;
 use crate::claim::ClaimSync;
-use crate::counts::KeyLimits;
+use crate::counts::{KeyLimits, Parts};
 use crate::delta::Delta;
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::sequencer::BarrierPlaced;
@@ -24,8 +24,13 @@ pub(crate) struct Overlaid {
 }
 
 impl Source for Overlaid {
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
-        let minutes = self.pending.windows_of(customer, span);
+    fn overlays(
+        &self,
+        customer: &CustomerId,
+        span: Span,
+        parts: Parts,
+    ) -> Result<Vec<Overlay>, Busy> {
+        let minutes = self.pending.minutes_of(customer, span, parts);
         Ok(vec![Overlay { epoch: self.epoch.next(), minutes }])
     }
 

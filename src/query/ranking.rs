@@ -4,6 +4,7 @@
 use hashbrown::HashMap;
 
 use super::{By, Filter, Names, Piece, QueryError, Source, View};
+use crate::counts::Parts;
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::{Minute, Span};
@@ -75,7 +76,8 @@ pub fn top(
 ) -> Result<Top, QueryError> {
     let Ranked { span, compared, by, filter, rows } = *asked;
     let from = compared.map_or(span.from, |compared| compared.from.min(span.from));
-    let view = View::open(source, customer, Span { from, to: span.to })?;
+    let parts = Parts::of(by.dimension());
+    let view = View::open(source, customer, Span { from, to: span.to }, parts)?;
     let mut top = rank(&view, span, by, filter)?.top(rows);
     if let Some(compared) = compared {
         let before = rank(&view, compared, by, filter)?;

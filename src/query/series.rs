@@ -1,12 +1,15 @@
 //! Requests from window to window: all of them, or by key.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use super::ranking::rank;
 use super::{By, Enough, Filter, Names, QueryError, Range, Rows, Source, View};
-use crate::counts::Totals;
+use crate::counts::{Parts, Totals};
 use crate::limits;
-use crate::window::Minute;
+use crate::minutes::NamedMinutes;
+use crate::window::{Minute, Span};
 
 /// The single numbers of some windows, and where the next begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub struct SplitPoint {
 /// [`QueryError`].
 pub fn series(source: &impl Source, range: &Range) -> Result<Series, QueryError> {
     let Some(page) = range.page() else { return Ok(Series::default()) };
-    let view = View::open(source, &range.customer, page)?;
+    let view = View::open(source, &range.customer, page, Parts::TOTALS)?;
     let mut points = Vec::new();
     let next = view.each_window(&range.calendar, page, |start, piece| {
         let totals = view.totals(piece)?;
@@ -73,7 +76,7 @@ pub fn split(
     let (Some(whole), Some(page)) = (range.whole(), range.page()) else {
         return Ok(Split::default());
     };
-    let view = View::open(source, &range.customer, whole)?;
+    let view = View::open(source, &range.customer, whole, Parts::of(by.dimension()))?;
     let keys: Vec<_> = match keys {
         0 => Vec::new(),
         take => {
@@ -82,7 +85,7 @@ pub fn split(
         }
     };
     let places = keys.iter().enumerate().map(|(place, key)| (&**key, place)).collect();
-    let mut window = Places { by, filter, places, requests: 0, by_key: Vec::new(), read: 0 };
+    let mut window = Window::new(by, filter, places);
     let mut points = Vec::new();
     let next = view.each_window(&range.calendar, page, |start, piece| {
         (window.requests, window.by_key) = (0, vec![0; keys.len()]);
@@ -99,25 +102,73 @@ pub fn split(
 }
 
 /// Counts of one window by the place of their key.
-struct Places<'a> {
+struct Window<'a> {
     by: By,
     filter: &'a Filter,
     places: HashMap<&'a str, usize>,
+    /// Where the names of minutes go, by their numbers.
+    numbered: Vec<(Arc<NamedMinutes>, Vec<Place>)>,
     requests: u64,
     by_key: Vec<u64>,
     /// Names that were read, of all windows.
     read: usize,
 }
 
-impl Names for Places<'_> {
-    fn add(&mut self, name: &str, count: u64) {
-        self.read += 1;
+/// Where a name counts.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Nowhere: the filter does not take it.
+    None,
+    /// With the rest.
+    Rest,
+    Key(usize),
+}
+
+impl<'a> Window<'a> {
+    fn new(by: By, filter: &'a Filter, places: HashMap<&'a str, usize>) -> Self {
+        let numbered = Vec::new();
+        Self { by, filter, places, numbered, requests: 0, by_key: Vec::new(), read: 0 }
+    }
+
+    fn place(&self, name: &str) -> Place {
         if !self.filter.takes(name) {
-            return;
+            return Place::None;
         }
-        self.requests += count;
-        if let Some(place) = self.places.get(self.by.key(name)) {
-            self.by_key[*place] += count;
+        self.places.get(self.by.key(name)).map_or(Place::Rest, |key| Place::Key(*key))
+    }
+
+    fn count(&mut self, place: Place, count: u64) {
+        self.read += 1;
+        match place {
+            Place::None => {}
+            Place::Rest => self.requests += count,
+            Place::Key(key) => {
+                self.requests += count;
+                self.by_key[key] += count;
+            }
+        }
+    }
+
+    /// Has the places of all names of some minutes, which are looked up once.
+    fn numbered(&mut self, named: &Arc<NamedMinutes>) -> usize {
+        let mut known = self.numbered.iter();
+        known.position(|(known, _)| Arc::ptr_eq(known, named)).unwrap_or_else(|| {
+            let places = named.names().iter().map(|name| self.place(name)).collect();
+            self.numbered.push((Arc::clone(named), places));
+            self.numbered.len() - 1
+        })
+    }
+}
+
+impl Names for Window<'_> {
+    fn add(&mut self, name: &str, count: u64) {
+        self.count(self.place(name), count);
+    }
+
+    fn add_minutes(&mut self, named: &Arc<NamedMinutes>, span: Span) {
+        let at = self.numbered(named);
+        for (id, count) in named.each(span) {
+            self.count(self.numbered[at].1[id.0 as usize], count);
         }
     }
 

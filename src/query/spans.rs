@@ -2,9 +2,8 @@
 //! wherever they like.
 
 use super::{Names, Piece, QueryError, Source, View};
-use crate::counts::Totals;
+use crate::counts::{Dimension, Parts, Totals};
 use crate::ids::CustomerId;
-use crate::store::Dimension;
 use crate::window::{Minute, Span};
 
 /// A customer's counts as of one moment.
@@ -20,7 +19,7 @@ impl<'e> Spans<'e> {
         customer: &'e CustomerId,
         span: Span,
     ) -> Result<Self, QueryError> {
-        Ok(Self(View::open(source, customer, span)?))
+        Ok(Self(View::open(source, customer, span, Parts::ALL)?))
     }
 
     /// The single numbers of a span.

@@ -2,7 +2,7 @@
 
 use super::ranking::rank;
 use super::{By, Calendar, Enough, Filter, Piece, QueryError, Source, View};
-use crate::counts::Totals;
+use crate::counts::{Dimension, Parts, Totals};
 use crate::ids::CustomerId;
 use crate::user_agent::{Kind, kind};
 use crate::window::{Minute, Span, WindowSize};
@@ -36,7 +36,8 @@ pub fn summary(
     compared: Span,
 ) -> Result<Summary, QueryError> {
     let from = compared.from.min(span.from);
-    let view = View::open(source, customer, Span { from, to: span.to })?;
+    let parts = Parts::of(Dimension::Agent);
+    let view = View::open(source, customer, Span { from, to: span.to }, parts)?;
     let mut peak: Option<(Minute, u64)> = None;
     view.each_window(&Calendar::utc(WindowSize::Minute), span, |start, piece| {
         let requests = view.totals(piece)?.requests;

@@ -9,7 +9,7 @@ use super::*;
 use crate::delta::Delta;
 use crate::ids::Group;
 use crate::store::Retention;
-use crate::testing::{RULES, SeededEntropy, batch_by, customer, hours, summary};
+use crate::testing::{RULES, SeededEntropy, batch, batch_by, customer, hours, summary};
 use crate::user_agent::{Kind, family, kind};
 
 const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/b"];
@@ -35,15 +35,19 @@ struct Books {
 }
 
 impl Books {
-    /// Counts of four days; the latest are in memory.
-    fn kept(seed: u64) -> (Self, SeededEntropy) {
+    fn new() -> Self {
         let retention = Retention { minutes: hours(48), hours: hours(96), ..Retention::FOREVER };
-        let mut books = Self {
+        Self {
             overlaid: Overlaid::open(RULES.keys, retention),
             customer: customer("acme"),
             counted: Vec::new(),
             folded: WindowSize::Minute,
-        };
+        }
+    }
+
+    /// Counts of four days; the latest are in memory.
+    fn kept(seed: u64) -> (Self, SeededEntropy) {
+        let mut books = Self::new();
         let chance = SeededEntropy::seeded(seed);
         for round in 0..4 {
             books.count(&chance);
@@ -176,6 +180,55 @@ fn every_answer_equals_a_plain_count() {
             }
         }
     }
+}
+
+/// Q1: what was read once is read anew when a checkpoint has changed it.
+#[test]
+fn answers_follow_from_checkpoint_to_checkpoint() {
+    let (mut books, chance) = (Books::new(), SeededEntropy::seeded(7));
+    let half_a_day = Span { from: Minute(FIRST + 1_000), to: Minute(FIRST + 1_751) };
+    for round in 0..6 {
+        books.count(&chance);
+        for commit in [false, true] {
+            if commit {
+                books.overlaid.commit(FIRST + 4 * 1_440 + round);
+            }
+            for size in [WindowSize::Minute, WindowSize::Hour] {
+                let calendar = Calendar::utc(size);
+                for by in [By::Path, By::Agent] {
+                    books.must_be_told_of(&calendar, half_a_day, by, &Filter::All);
+                }
+            }
+        }
+    }
+}
+
+/// L1: an hour with more names than are read at once is answered all the same.
+#[test]
+fn an_hour_of_very_many_names_is_read_by_minute() {
+    let keys = KeyLimits::UNLIMITED;
+    let (mut overlaid, customer) = (Overlaid::open(keys, Retention::FOREVER), customer("acme"));
+    let mut delta = Delta::default();
+    let long = "x".repeat(1_900);
+    for minute in 0..3 {
+        let paths: Vec<_> = (0..1_000).map(|path| format!("/{long}{minute}{path}")).collect();
+        for some in paths.chunks(100) {
+            let entries: Vec<_> = some.iter().map(|path| (FIRST + minute, path.as_str())).collect();
+            delta.add(&customer, &summary(&batch(&entries)), 0, Group(1), false, keys);
+        }
+    }
+    overlaid.pending = Arc::new(delta);
+    overlaid.commit(FIRST + 9);
+    let span = Span { from: Minute(FIRST + 1), to: Minute(FIRST + 60) };
+    let snapshot = overlaid.store().snapshot().expect("readable");
+    let named = snapshot.named_minutes(&customer, Minute(FIRST), Dimension::Path);
+    assert!(named.expect("readable").is_none(), "more than are read at once");
+    let found = top(&overlaid, &customer, &Ranked::of(span, By::Path, 9)).expect("an answer");
+    assert_eq!((found.requests, found.keys), (2_000, 2_000));
+    let range = Range::utc(&customer, WindowSize::Minute, span);
+    let found = split(&overlaid, &range, By::Path, &Filter::All, 1).expect("an answer");
+    let points: Vec<_> = found.points.iter().map(|p| (p.requests, p.by_key[0])).collect();
+    assert_eq!(points, [(1_000, 1), (1_000, 0)]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Whole windows, a page of them.
 
 use super::{Enough, Filter, QueryError, Range, Source, View};
-use crate::counts::{Counts, KeyLimits, TimedCounts, Totals, WindowCounts};
+use crate::counts::{Counts, Dimension, KeyLimits, Parts, TimedCounts, Totals, WindowCounts};
 use crate::limits;
-use crate::store::Dimension;
 use crate::window::Minute;
 
 /// Some windows of an answer, and where the next begin.
@@ -27,7 +26,7 @@ pub fn windows(
     keys: KeyLimits,
 ) -> Result<WindowsPage, QueryError> {
     let Some(span) = range.page() else { return Ok(WindowsPage::default()) };
-    let view = View::open(source, &range.customer, span)?;
+    let view = View::open(source, &range.customer, span, Parts::ALL)?;
     let mut windows = Vec::new();
     let mut bytes = 0;
     let next = view.each_window(&range.calendar, span, |start, piece| {

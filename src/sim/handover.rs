@@ -18,6 +18,7 @@ use shuttle::{Config, Runner, thread};
 use super::disk::SimDisk;
 use crate::checkpoint::Checkpointer;
 use crate::claim::ClaimSync;
+use crate::counts::Parts;
 use crate::disk::{Disk, Layout};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group};
 use crate::partition::PartitionId;
@@ -87,9 +88,15 @@ fn path_of(batch: u32) -> String {
 }
 
 impl Source for Engine {
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+    fn overlays(
+        &self,
+        customer: &CustomerId,
+        span: Span,
+        parts: Parts,
+    ) -> Result<Vec<Overlay>, Busy> {
         Ok(self.ask_workers(|reply| {
-            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+            let customer = customer.clone();
+            WorkerMessage::Overlay(OverlayRequest { customer, span, parts, reply })
         }))
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::checkpoint::Checkpointer;
 use crate::claim::{KeyRetention, Swept};
 use crate::clock::{Clock, Now};
-use crate::counts::{KeyLimits, TimedCounts};
+use crate::counts::{self, KeyLimits, TimedCounts};
 use crate::delta::Delta;
 use crate::disk::{DiskResult, LockGuard};
 use crate::error::EngineError;
@@ -260,9 +260,15 @@ impl Machine {
 /// While a query waits in the workers' queues the others go on, and some time passes before it
 /// opens the store.
 impl Source for Machine {
-    fn overlays(&self, customer: &CustomerId, span: Span) -> Result<Vec<Overlay>, Busy> {
+    fn overlays(
+        &self,
+        customer: &CustomerId,
+        span: Span,
+        parts: counts::Parts,
+    ) -> Result<Vec<Overlay>, Busy> {
         self.ask_workers(|reply| {
-            WorkerMessage::Overlay(OverlayRequest { customer: customer.clone(), span, reply })
+            let customer = customer.clone();
+            WorkerMessage::Overlay(OverlayRequest { customer, span, parts, reply })
         })
     }
 

@@ -3,8 +3,9 @@
 use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::rollup::sum_of_parts;
-use super::rows::{Level, Parts, RowError, RowResult, WindowTables, parse_key};
+use super::rows::{Level, RowError, RowResult, WindowTables, parse_key};
 use super::{AGENTS, DIRTY, PATHS, Store, StoreError, TOTALS, guard, letters};
+use crate::counts::Parts;
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::window::{Minute, WindowSize};

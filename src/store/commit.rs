@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use redb::WriteTransaction;
 
+use super::hours::HourKey;
 use super::letters::{LetterStats, LetterTables};
-use super::rows::{Level, Parts, RowError, RowResult, WindowTables, key};
+use super::rows::{Level, RowError, RowResult, WindowTables, key};
 use super::{
     AGENTS, DIRTY, LIVES, META, PATHS, Position, Retention, SEALS, Store, StoreError, TOTALS,
     TOUCHED,
 };
 use crate::claim::{ClaimSync, Lives};
 use crate::clock::Now;
+use crate::counts::Parts;
 use crate::delta::Delta;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::CustomerId;
@@ -53,6 +55,8 @@ pub(super) struct Tables<'t> {
     pub(super) windows: WindowTables<redb::Table<'t, &'static [u8], &'static [u8]>>,
     pub(super) dirty: redb::Table<'t, &'static [u8], u64>,
     pub(super) touched: redb::Table<'t, &'static [u8], u64>,
+    /// Hours whose minutes are other ones afterwards.
+    pub(super) changed: BTreeSet<HourKey>,
 }
 
 impl Store {
@@ -70,15 +74,13 @@ impl Store {
             let mut tables = Tables::open(txn)?;
             let mut stats = CheckpointStats::default();
             let epoch = checkpoint.position.epoch;
-            let mut changed = BTreeSet::new();
             for delta in checkpoint.deltas {
                 for (minute, customer) in delta.keys() {
                     tables.add(delta, minute, customer, self.limits)?;
-                    changed.insert((minute.floor(WindowSize::Hour), customer.clone()));
                     stats.windows += 1;
                 }
             }
-            for (hour, customer) in &changed {
+            for (hour, customer) in &tables.changed.clone() {
                 tables.mark(*hour, customer, epoch.0, checkpoint.position.accepted.0)?;
             }
             stats.rebuilt = self.rebuild_closed(&mut tables, epoch, checkpoint.now.wall)?;
@@ -90,6 +92,7 @@ impl Store {
             stats.letters = letters.expire(retention.letters, now)?;
             let crowded_out = checkpoint.deltas.iter().map(|delta| delta.crowded_out());
             stats.letters.crowded_out += crowded_out.sum::<u64>();
+            self.hours.forget(epoch, &tables.changed);
             failpoint::reach(Failpoint::BeforeCommit);
             Ok(stats)
         })
@@ -135,7 +138,8 @@ impl<'t> Tables<'t> {
             paths: txn.open_table(PATHS)?,
             agents: txn.open_table(AGENTS)?,
         };
-        Ok(Self { windows, dirty: txn.open_table(DIRTY)?, touched: txn.open_table(TOUCHED)? })
+        let (dirty, touched) = (txn.open_table(DIRTY)?, txn.open_table(TOUCHED)?);
+        Ok(Self { windows, dirty, touched, changed: BTreeSet::new() })
     }
 
     /// Adds what a delta holds of one minute.
@@ -151,6 +155,7 @@ impl<'t> Tables<'t> {
         let key = key(Level::Minute, minute, customer.as_str());
         let mut window = self.windows.get(&key, Parts::ALL)?.unwrap_or_default();
         window.merge(&more, limits);
+        self.changed.insert((minute.floor(WindowSize::Hour), customer.clone()));
         self.windows.put(&key, &window)
     }
 

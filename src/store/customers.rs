@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rollup::parts_of;
-use super::rows::{Level, RowError, RowResult, key, parse_key, totals_of};
+use super::rows::{Level, RowError, RowResult, key, parse_key, parts_of, totals_of};
 use super::{Snapshot, StoreError, guard};
 use crate::ids::CustomerId;
 use crate::window::{Minute, Span, WindowSize};

@@ -7,9 +7,11 @@ use std::time::Duration;
 use redb::ReadableTable;
 
 use super::commit::Tables;
-use super::rows::{Level, Parts, RowError, RowResult, key, parse_key};
+use super::hours::HourKey;
+use super::rows::{Level, RowError, RowResult, key, parse_key};
 use super::{Retention, Store};
-use crate::ids::AcceptTime;
+use crate::counts::Parts;
+use crate::ids::{AcceptTime, CustomerId};
 use crate::limits;
 use crate::window::{Minute, WindowSize};
 
@@ -70,7 +72,7 @@ impl Fold {
         tables: &Tables<'_>,
         from: Minute,
         now: AcceptTime,
-    ) -> RowResult<(Vec<(Minute, String)>, Minute)> {
+    ) -> RowResult<(Vec<HourKey>, Minute)> {
         let kept_ms = u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX);
         let is_past = |moment_ms: u64| moment_ms.saturating_add(kept_ms) <= now.0;
         let (first, end) = (key(self.whole, from, ""), key(self.whole, Minute(u32::MAX), ""));
@@ -88,7 +90,7 @@ impl Fold {
                 return Ok((due, start));
             }
             if is_past(touched.value()) {
-                due.push((start, customer.as_str().to_owned()));
+                due.push((start, customer));
             }
         }
         Ok((due, Minute(0)))
@@ -96,7 +98,14 @@ impl Fold {
 
     /// Keeps the whole as the base and removes its parts; not if the whole is not right, or has
     /// parts that are made of something themselves.
-    fn fold(&self, tables: &mut Tables<'_>, start: Minute, customer: &str) -> RowResult<bool> {
+    fn fold(
+        &self,
+        tables: &mut Tables<'_>,
+        start: Minute,
+        customer: &CustomerId,
+    ) -> RowResult<bool> {
+        let hour = (start, customer.clone());
+        let customer = customer.as_str();
         let whole = key(self.whole, start, customer);
         if tables.dirty.get(whole.as_slice())?.is_some() {
             return Ok(false);
@@ -115,6 +124,9 @@ impl Fold {
             if self.part == Level::Hour {
                 tables.windows.remove(&key(Level::HourBase, *part, customer))?;
             }
+        }
+        if self.part == Level::Minute {
+            tables.changed.insert(hour);
         }
         tables.touched.remove(whole.as_slice())?;
         Ok(true)

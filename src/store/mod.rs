@@ -31,6 +31,7 @@
 //!   transaction is not there.
 //! - Minutes are the truth. An hour or day row is a cache: it is right unless it has a dirty mark,
 //!   which is written with the change. Closed ones that have rested for an epoch are rebuilt.
+//! - Minutes that queries have read are kept decoded (`hours.rs`) until a checkpoint changes them.
 //! - Past retention an hour's minutes are folded into its *base* row, and a day's hours into the
 //!   day's; hour = base + minutes and day = base + hours hold always, late data included (W2).
 
@@ -41,6 +42,7 @@ mod commit;
 mod copy;
 mod customers;
 mod expire;
+mod hours;
 mod letters;
 mod read;
 mod rollup;
@@ -61,17 +63,19 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
+pub use hours::HourTotals;
 pub use letters::{LetterId, LetterRetention, LetterStats, StoredLetter};
 pub use read::{Page, Snapshot};
+pub use rows::Row;
 #[cfg(any(test, fuzzing))]
 pub use rows::fuzz::fuzz_rows;
-pub use rows::{Dimension, Parts};
 
 use crate::claim::{Lives, Seal, Seals};
 use crate::counts::KeyLimits;
 use crate::disk::{Disk, DiskError, Layout, PageId};
 use crate::ids::{AcceptTime, Epoch, Group, Incarnation};
 use backend::{Contained, DiskBackend};
+use hours::Hours;
 use letters::{LETTERS, LETTERS_HELD};
 
 type Bytes = &'static [u8];
@@ -157,6 +161,7 @@ pub struct Store {
     database: Contained,
     path: PathBuf,
     limits: KeyLimits,
+    hours: Hours,
     /// Where the search for expired windows goes on, a start minute for hours and one for days.
     expiry_at: [AtomicU64; 2],
 }
@@ -188,7 +193,7 @@ impl Store {
         };
         let database = Contained::new(guard("open", &path, open)?);
         let expiry_at = [AtomicU64::new(0), AtomicU64::new(0)];
-        let store = Self { database, path, limits, expiry_at };
+        let store = Self { database, path, limits, hours: Hours::default(), expiry_at };
         if is_new {
             store.create_tables()?;
             disk.rename(&opened, &store.path)?;

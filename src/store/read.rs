@@ -1,14 +1,18 @@
 //! Reading windows out of one snapshot.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadableDatabase};
 
-use super::rollup::{each_name, parts_of, read_window};
-use super::rows::{Dimension, Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
+use super::hours::HourTotals;
+use super::rollup::read_window;
+use super::rows::{Level, Row, RowError, RowResult, WindowTables, key, parse_key};
 use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
-use crate::counts::WindowCounts;
+use crate::counts::{Dimension, Parts, Totals, WindowCounts};
 use crate::ids::{AcceptTime, CustomerId, Epoch, Group, Incarnation};
+use crate::limits;
+use crate::minutes::NamedMinutes;
 use crate::window::{Minute, Span, WindowSize};
 
 type WindowTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -16,6 +20,7 @@ type WindowTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// The store as it was at one checkpoint.
 pub struct Snapshot<'s> {
     pub(super) store: &'s Store,
+    epoch: Epoch,
     meta: ReadOnlyTable<&'static str, u64>,
     pub(super) windows: WindowTables<WindowTable>,
     pub(super) dirty: ReadOnlyTable<&'static [u8], u64>,
@@ -46,8 +51,15 @@ impl<'s> Snapshot<'s> {
                 agents: txn.open_table(AGENTS)?,
             };
             let (meta, dirty) = (txn.open_table(META)?, txn.open_table(DIRTY)?);
-            Ok(Self { store, meta, windows, dirty })
+            let epoch = Epoch(meta.get("epoch")?.map_or(0, |row| row.value()));
+            Ok(Self { store, epoch, meta, windows, dirty })
         })
+    }
+
+    /// The last checkpoint that is in it.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Where the store stood.
@@ -59,7 +71,7 @@ impl<'s> Snapshot<'s> {
         let read = || {
             Ok(Position {
                 group: Group(number("checkpoint_group")?),
-                epoch: Epoch(number("epoch")?),
+                epoch: self.epoch,
                 incarnation: Incarnation(number("incarnation")?),
                 uptime: std::time::Duration::from_millis(number("uptime_ms")?),
                 accepted: AcceptTime(number("accepted_ms")?),
@@ -114,40 +126,102 @@ impl<'s> Snapshot<'s> {
         })
     }
 
-    /// Hands on each path, or agent family, of a window with its count, if there is such a window;
-    /// a name may come several times. Reads nothing else of the window.
+    /// Whether a window's own row is right; else its parts are. A minute has none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn is_right(
+        &self,
+        customer: &CustomerId,
+        size: WindowSize,
+        start: Minute,
+    ) -> Result<bool, StoreError> {
+        let key = key(Level::of(size), start, customer.as_str());
+        guard("read", &self.store.path, || {
+            Ok(size == WindowSize::Minute || self.dirty.get(key.as_slice())?.is_none())
+        })
+    }
+
+    /// The single numbers of a row, if it is there.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn totals(&self, customer: &CustomerId, row: Row) -> Result<Option<Totals>, StoreError> {
+        let key = row.key(customer);
+        guard("read", &self.store.path, || match key {
+            Some(key) => Ok(self.windows.get(&key, Parts::TOTALS)?.map(|window| window.totals)),
+            None => Ok(None),
+        })
+    }
+
+    /// Hands on each path, or agent family, of a row with its count, if it is there. Reads nothing
+    /// else of it.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn each_name(
         &self,
         customer: &CustomerId,
-        size: WindowSize,
-        start: Minute,
+        row: Row,
         by: Dimension,
-        each: &mut dyn FnMut(&str, u64),
+        each: impl FnMut(&str, u64),
     ) -> Result<(), StoreError> {
-        guard("read", &self.store.path, || {
-            let customer = customer.as_str();
-            each_name(&self.windows, &self.dirty, size, start, customer, by, each)
+        let key = row.key(customer);
+        guard("read", &self.store.path, || match key {
+            Some(key) => self.windows.each(&key, by, each),
+            None => Ok(()),
         })
     }
 
-    /// The same for what was folded into an hour or a day.
+    /// The totals of an hour's minutes, in order of time. They are read once.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn each_folded_name(
+    pub fn minutes(&self, customer: &CustomerId, hour: Minute) -> Result<HourTotals, StoreError> {
+        let (size, span) = (WindowSize::Minute, Span::of(WindowSize::Hour, hour));
+        let read = || {
+            let starts = starts_in(&self.windows.totals, size, customer, span, usize::MAX)?.starts;
+            let totals = starts.into_iter().map(|start| {
+                let key = key(Level::Minute, start, customer.as_str());
+                let row = self.windows.get(&key, Parts::TOTALS)?;
+                Ok((start, row.unwrap_or_default().totals))
+            });
+            Ok(Arc::new(totals.collect::<RowResult<_>>()?))
+        };
+        guard("read", &self.store.path, || {
+            self.store.hours.totals(self.epoch, (hour, customer.clone()), read)
+        })
+    }
+
+    /// The counts by name of an hour's minutes, unless there are more than are read at once. They
+    /// are read once.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn named_minutes(
         &self,
         customer: &CustomerId,
-        size: WindowSize,
-        start: Minute,
+        hour: Minute,
         by: Dimension,
-        each: &mut dyn FnMut(&str, u64),
-    ) -> Result<(), StoreError> {
-        guard("read", &self.store.path, || match parts_of(size) {
-            Some((_, base)) => self.windows.each(&key(base, start, customer.as_str()), by, each),
-            None => Ok(()),
+    ) -> Result<Option<Arc<NamedMinutes>>, StoreError> {
+        let minutes = self.minutes(customer, hour)?;
+        let read = || {
+            let mut named = NamedMinutes::default();
+            for (start, _) in minutes.iter() {
+                let key = key(Level::Minute, *start, customer.as_str());
+                self.windows.each(&key, by, |name, count| {
+                    let id = named.number(name);
+                    named.add(id, count);
+                })?;
+                named.end(*start);
+                if named.bytes() > limits::HOUR_NAMES_BYTES_MAX {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(Arc::new(named)))
+        };
+        guard("read", &self.store.path, || {
+            self.store.hours.names(self.epoch, ((hour, customer.clone()), by), read)
         })
     }
 
@@ -160,10 +234,10 @@ impl<'s> Snapshot<'s> {
         customer: &CustomerId,
         size: WindowSize,
         start: Minute,
-        parts: Parts,
     ) -> Result<Option<WindowCounts>, StoreError> {
-        guard("read", &self.store.path, || match parts_of(size) {
-            Some((_, base)) => self.windows.get(&key(base, start, customer.as_str()), parts),
+        let key = Row::Folded(size, start).key(customer);
+        guard("read", &self.store.path, || match key {
+            Some(key) => self.windows.get(&key, Parts::ALL),
             None => Ok(None),
         })
     }
@@ -178,24 +252,10 @@ impl<'s> Snapshot<'s> {
         size: WindowSize,
         start: Minute,
     ) -> Result<Option<WindowCounts>, StoreError> {
-        self.parts(customer, size, start, Parts::ALL)
-    }
-
-    /// The same, of which only so much is read.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn parts(
-        &self,
-        customer: &CustomerId,
-        size: WindowSize,
-        start: Minute,
-        parts: Parts,
-    ) -> Result<Option<WindowCounts>, StoreError> {
         let limits = self.store.limits;
         guard("read", &self.store.path, || {
             let customer = customer.as_str();
-            read_window(&self.windows, &self.dirty, size, start, customer, parts, limits)
+            read_window(&self.windows, &self.dirty, size, start, customer, Parts::ALL, limits)
         })
     }
 }

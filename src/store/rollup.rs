@@ -4,8 +4,8 @@ use redb::ReadableTable;
 
 use super::Store;
 use super::commit::Tables;
-use super::rows::{Dimension, Level, Parts, RowError, RowResult, WindowTables, key, parse_key};
-use crate::counts::{KeyLimits, WindowCounts};
+use super::rows::{Level, RowError, RowResult, WindowTables, key, parse_key, parts_of};
+use crate::counts::{KeyLimits, Parts, WindowCounts};
 use crate::ids::{AcceptTime, Epoch};
 use crate::limits;
 use crate::window::{Minute, WindowSize};
@@ -98,44 +98,6 @@ where
         return windows.get(&own, parts);
     }
     sum_of_parts(windows, dirty, size, start, customer, parts, limits)
-}
-
-/// Hands on the names of a window of any size with their counts, from its own row where that is
-/// right, from its parts otherwise: then a name may come several times.
-pub(super) fn each_name<W, D>(
-    windows: &WindowTables<W>,
-    dirty: &D,
-    size: WindowSize,
-    start: Minute,
-    customer: &str,
-    by: Dimension,
-    each: &mut dyn FnMut(&str, u64),
-) -> RowResult<()>
-where
-    W: ReadableTable<&'static [u8], &'static [u8]>,
-    D: ReadableTable<&'static [u8], u64>,
-{
-    let own = key(Level::of(size), start, customer);
-    match parts_of(size) {
-        Some((part, base)) if dirty.get(own.as_slice())?.is_some() => {
-            windows.each(&key(base, start, customer), by, &mut *each)?;
-            for at in (0..size.minutes()).step_by(part.minutes() as usize) {
-                each_name(windows, dirty, part, start.plus(at), customer, by, each)?;
-            }
-            Ok(())
-        }
-        _ => windows.each(&own, by, each),
-    }
-}
-
-/// What a window is made of: the size of its parts, and where those are that have expired. A minute
-/// is made of itself.
-pub(super) fn parts_of(size: WindowSize) -> Option<(WindowSize, Level)> {
-    match size {
-        WindowSize::Minute => None,
-        WindowSize::Hour => Some((WindowSize::Minute, Level::HourBase)),
-        WindowSize::Day => Some((WindowSize::Hour, Level::DayBase)),
-    }
 }
 
 /// Adds up what an hour or a day is made of; a minute is made of itself.

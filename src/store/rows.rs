@@ -6,7 +6,7 @@ pub(super) mod fuzz;
 use redb::{ReadableTable, Table};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::counts::{Counts, Totals, WindowCounts};
+use crate::counts::{Counts, Dimension, Parts, Totals, WindowCounts};
 use crate::fields::{put_varint, take_varint};
 use crate::ids::{CustomerId, Group};
 use crate::responses::Responses;
@@ -35,6 +35,43 @@ impl Level {
             WindowSize::Hour => Self::Hour,
             WindowSize::Day => Self::Day,
         }
+    }
+}
+
+/// A stored row of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// A window's own. An hour's or a day's may be out of date, or not there yet.
+    Window(WindowSize, Minute),
+    /// What the expired minutes of an hour, or hours of a day, held.
+    Folded(WindowSize, Minute),
+}
+
+impl Row {
+    /// Where its window starts.
+    #[must_use]
+    pub fn start(self) -> Minute {
+        let (Self::Window(_, start) | Self::Folded(_, start)) = self;
+        start
+    }
+
+    /// Its key; a minute is made of itself, so nothing is folded into it.
+    pub(super) fn key(self, customer: &CustomerId) -> Option<Vec<u8>> {
+        let level = match self {
+            Self::Window(size, _) => Level::of(size),
+            Self::Folded(size, _) => parts_of(size)?.1,
+        };
+        Some(key(level, self.start(), customer.as_str()))
+    }
+}
+
+/// What a window is made of: the size of its parts, and where those are that have expired. A minute
+/// is made of itself.
+pub(super) fn parts_of(size: WindowSize) -> Option<(WindowSize, Level)> {
+    match size {
+        WindowSize::Minute => None,
+        WindowSize::Hour => Some((WindowSize::Minute, Level::HourBase)),
+        WindowSize::Day => Some((WindowSize::Hour, Level::DayBase)),
     }
 }
 
@@ -69,31 +106,6 @@ pub(super) fn parse_key(key: &[u8]) -> Option<(Minute, CustomerId)> {
     let start = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
     let customer = CustomerId::new(std::str::from_utf8(key.get(5..)?).ok()?).ok()?;
     Some((Minute(start), customer))
-}
-
-/// What is read of windows beside their totals; the rest stays empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parts {
-    /// Requests by path.
-    pub paths: bool,
-    /// Requests by agent family.
-    pub agents: bool,
-}
-
-impl Parts {
-    /// Whole windows.
-    pub const ALL: Self = Self { paths: true, agents: true };
-    /// Totals alone.
-    pub const TOTALS: Self = Self { paths: false, agents: false };
-}
-
-/// What requests are counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dimension {
-    /// `METHOD path`.
-    Path,
-    /// Agent family.
-    Agent,
 }
 
 /// The three tables that windows are in.

@@ -1,11 +1,13 @@
 //! What the store promises: whole checkpoints, exact sums at every size, nothing served that is
 //! not what was written.
 
+mod hours;
+
 use super::rows::{Level, key};
 use super::*;
 use crate::claim::ClaimSync;
 use crate::clock::Now;
-use crate::counts::{OTHER, WindowCounts};
+use crate::counts::{Dimension, OTHER, Parts, WindowCounts};
 use crate::delta::Delta;
 use crate::testing::{DataDir, batch, batch_by, customer, hours, now_at, summary};
 use crate::window::{Minute, Span, WindowSize};
@@ -76,7 +78,8 @@ impl Books {
             (0..24).map(|hour| (WindowSize::Hour, DAY + hour * 60)).chain([(WindowSize::Day, DAY)])
         {
             let mut sum = None;
-            for (_, more) in self.all.windows_of(&of, Span::of(size, Minute(start))) {
+            let span = Span::of(size, Minute(start));
+            for (_, more) in self.all.minutes_of(&of, span, Parts::ALL).windows(span) {
                 let sum: &mut WindowCounts = sum.get_or_insert_default();
                 sum.merge(&more, LIMITS);
             }

@@ -3,6 +3,7 @@
 use crossbeam_channel::bounded;
 
 use super::*;
+use crate::counts::Totals;
 use crate::testing::{RULES, batch, customer, summary, wall};
 use crate::window::Minute;
 
@@ -37,11 +38,12 @@ fn barrier(worker: &mut PartitionWorker, epoch: u64) -> HandedOver {
 fn overlay(worker: &mut PartitionWorker, of: &str) -> Vec<(u64, u32, u64)> {
     let (reply, answer) = bounded(1);
     let span = Span { from: Minute(0), to: Minute(100) };
-    worker.step(WorkerMessage::Overlay(OverlayRequest { customer: customer(of), span, reply }));
+    let (customer, parts) = (customer(of), Parts::TOTALS);
+    worker.step(WorkerMessage::Overlay(OverlayRequest { customer, span, parts, reply }));
     let flat = |overlay: &Overlay| {
         let epoch = overlay.epoch.0;
-        let minute = |(minute, counts): &TimedCounts| (epoch, minute.0, counts.totals.requests);
-        overlay.minutes.iter().map(minute).collect::<Vec<_>>()
+        let minute = |(minute, totals): &(Minute, Totals)| (epoch, minute.0, totals.requests);
+        overlay.minutes.totals.iter().map(minute).collect::<Vec<_>>()
     };
     answer.try_recv().expect("answered at once").iter().flat_map(flat).collect()
 }

@@ -18,10 +18,10 @@ use super::App;
 use super::auth::{self, Readable};
 use super::openapi::{ByName, Refused, Requests, Times, Windows};
 use super::problem::{Problem, Type};
+use crate::counts::Dimension;
 use crate::error::EngineError;
 use crate::limits;
 use crate::query::{self, By, Calendar, Filter, QueryError, Range, Ranked};
-use crate::store::Dimension;
 use crate::window::{Minute, Span, is_late};
 pub(super) use answers::Compare;
 use answers::{
