@@ -62,7 +62,8 @@ impl Daemon {
     pub(crate) fn new(program: impl AsRef<OsStr>, home: &Path) -> Self {
         let mut command = Command::new(&program);
         let name = Path::new(program.as_ref()).file_name().unwrap_or_default();
-        let log = home.join(name).with_extension("log");
+        // No name that a log has which is sent: what it says would stand between its lines.
+        let log = home.join(name).with_extension("said");
         // A signal for the terminal's group would end it behind the case's back.
         command.current_dir(home).stdin(Stdio::null()).process_group(0);
         Self { command, log, child: None }

@@ -148,6 +148,8 @@ impl Test<'_> {
             Fault::ReadOnly => return self.read_only(fleet, client),
         }
         fs::remove_file(self.foreign_file())?;
+        // Else the file is back when the file system turns read-only soon after, and is repaired.
+        File::open(self.volume.path())?.sync_all()?;
         self.wait_until_ready(client)?;
         fleet.pause().check(client).map(|_| ())
     }
