@@ -7,6 +7,11 @@ use std::{env, io};
 use logmill::cli::{self, Command, ConfigCommand, Exit, healthcheck};
 use logmill::config;
 
+/// What one thread takes another gives back, for each batch on its way: the usual allocator locks
+/// for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let invocation = match cli::parse(env::args_os()) {
         Ok(invocation) => invocation,
