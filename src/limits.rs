@@ -165,8 +165,10 @@ pub const SPLIT_NAMES_MAX: usize = 10_000_000;
 pub const HOURS_KEPT_TOTALS_BYTES_MAX: usize = 8 << 20;
 /// Bytes of the counts by name of hours' minutes that are kept decoded for queries.
 pub const HOURS_KEPT_NAMES_BYTES_MAX: usize = 56 << 20;
-/// Hours that are expected among these; it only sizes their table.
+/// Hours that are expected among these, to size their table.
 pub const HOURS_KEPT_EXPECTED: usize = 1_024;
+/// Parts of that table, each with a lock and its share of the bytes.
+pub const HOURS_KEPT_SHARDS: usize = 4;
 /// Bytes of one hour's counts by name; an hour with more is read minute by minute.
 pub const HOUR_NAMES_BYTES_MAX: usize = 4 << 20;
 /// Most keys that a series can be split by; the rest is added up.
@@ -306,6 +308,10 @@ const _: () = assert!(
 const _: () = assert!(
     2 * (100 + ADMISSION_SUMMARY_PERCENT) <= ADMISSION_BODY_TIMES * 100,
     "a body of the largest size has room, even one that compression does not make smaller"
+);
+const _: () = assert!(
+    HOUR_NAMES_BYTES_MAX < HOURS_KEPT_NAMES_BYTES_MAX / HOURS_KEPT_SHARDS / 2,
+    "an hour that is read at once finds room"
 );
 const _: () = assert!(CLAIM_SHARDS == 16, "one for each value of a digit");
 const _: () = assert!(CLAIM_PAGE_NAMES_MAX < 65_000, "ext4 allows 65,000 links to one file");

@@ -102,6 +102,14 @@ impl NamedMinutes {
         self.minutes.push((minute, self.ids.len()));
     }
 
+    /// Gives back what growing took too much.
+    pub fn shrink_to_fit(&mut self) {
+        self.names.shrink_to_fit();
+        self.minutes.shrink_to_fit();
+        self.ids.shrink_to_fit();
+        self.counts.shrink_to_fit();
+    }
+
     /// The names, in the order of their numbers.
     #[must_use]
     pub fn names(&self) -> &Names {

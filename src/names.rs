@@ -127,6 +127,14 @@ impl Names {
         &self.text[range(&self.places, id)]
     }
 
+    /// Gives back what growing took too much.
+    pub fn shrink_to_fit(&mut self) {
+        let Self { text, places, ids } = self;
+        text.shrink_to_fit();
+        places.shrink_to_fit();
+        ids.shrink_to_fit(|id| places[id.0 as usize].hash);
+    }
+
     /// All names, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..).map(NameId).take(self.places.len()).map(|id| self.get(id))

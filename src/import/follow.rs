@@ -178,11 +178,10 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         let mut before = self.logs.iter().rev().filter(|followed| followed.home == path);
-        if let Some(since) = before.find_map(Followed::changed) {
-            self.fill_gap(&path, since, self.logs.len())?;
-        }
-        self.add(self.logs.len(), Followed::new(&path, path.clone(), id, file, Claim::Any));
-        Ok(())
+        let (since, at) = (before.find_map(Followed::changed), self.logs.len());
+        self.add(at, Followed::new(&path, path.clone(), id, file, Claim::Any));
+        // It is open by now: if it lost its name since it was opened, it does not come twice.
+        since.map_or(Ok(()), |since| self.fill_gap(&path, since, at))
     }
 
     fn add(&mut self, at: usize, followed: Followed) {

@@ -58,7 +58,7 @@ pub(super) fn rest(
     }
 }
 
-/// The rotated logs that were written to after `since` and that nothing is known of.
+/// The rotated logs that were written to since then and that nothing is known of.
 pub(super) fn after(
     home: &Path,
     since: SystemTime,
@@ -66,7 +66,7 @@ pub(super) fn after(
 ) -> Result<Newer, ImportError> {
     'again: loop {
         let mut found = Newer::default();
-        let newer = beside(home)?.into_iter().filter(|seen| seen.changed > since);
+        let newer = beside(home)?.into_iter().filter(|seen| seen.changed >= since);
         for seen in newer.filter(|seen| files::is_rotated_name(home, &seen.path)) {
             // It is being compressed, and stands for itself.
             let is_double = seen.path.extension().is_some_and(|end| end == "gz" || end == "zst")

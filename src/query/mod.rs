@@ -29,13 +29,14 @@ pub use spans::Spans;
 pub use summary::{Summary, summary};
 pub use windows::{WindowsPage, windows};
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::counts::{Dimension, KeyLimits, Parts, Totals, WindowCounts};
 use crate::ids::CustomerId;
 use crate::limits;
 use crate::minutes::{Minutes, NamedMinutes, within};
-use crate::store::{HourTotals, Row, Snapshot, Store, StoreError};
+use crate::store::{HourNames, HourTotals, Row, Snapshot, Store, StoreError};
 use crate::window::{Minute, Span, WindowSize};
 use crate::worker::{CustomersOverlay, Overlay};
 
@@ -132,6 +133,10 @@ struct View<'e> {
     snapshot: Snapshot<'e>,
     /// Minutes that the snapshot does not hold yet, in the order in which they will be committed.
     overlays: Vec<Minutes>,
+    /// The hours read last: the store may have no room for them, or not keep what is of a moment
+    /// before the last checkpoint.
+    last_totals: RefCell<Option<(Minute, HourTotals)>>,
+    last_names: RefCell<Option<((Minute, Dimension), HourNames)>>,
 }
 
 /// Some of the time that a view looks at.
@@ -152,7 +157,7 @@ enum Part {
 }
 
 /// Takes names with their counts, a name perhaps several times.
-trait Names {
+trait NameSink {
     fn add(&mut self, name: &str, count: u64);
 
     /// Takes those of some minutes.
@@ -181,7 +186,8 @@ impl<'e> View<'e> {
         let mut newer: Vec<_> = newer.collect();
         newer.sort_by_key(|overlay| overlay.epoch);
         let overlays = newer.into_iter().map(|overlay| overlay.minutes).collect();
-        Ok(Self { customer, snapshot, overlays })
+        let (last_totals, last_names) = Default::default();
+        Ok(Self { customer, snapshot, overlays, last_totals, last_names })
     }
 
     /// Everything that was counted in a piece.
@@ -240,12 +246,12 @@ impl<'e> View<'e> {
         &self,
         piece: Piece,
         by: Dimension,
-        names: &mut impl Names,
+        names: &mut impl NameSink,
     ) -> Result<(), QueryError> {
         let span = piece.span();
         for minutes in &self.overlays {
-            names.check(span.from)?;
             names.add_minutes(minutes.named(by), span);
+            names.check(span.from)?;
         }
         self.each_right_part(piece, |part| {
             let minutes = match part {
@@ -253,8 +259,7 @@ impl<'e> View<'e> {
                 Part::Minutes(span) => span,
             };
             names.check(minutes.from)?;
-            let hour = minutes.from.floor(WindowSize::Hour);
-            if let Some(named) = self.snapshot.named_minutes(self.customer, hour, by)? {
+            if let Some(named) = self.named_minutes(minutes, by)? {
                 names.add_minutes(&named, minutes);
                 return Ok(());
             }
@@ -269,7 +274,7 @@ impl<'e> View<'e> {
         &self,
         row: Row,
         by: Dimension,
-        names: &mut impl Names,
+        names: &mut impl NameSink,
     ) -> Result<(), QueryError> {
         names.check(row.start())?;
         Ok(self.snapshot.each_name(self.customer, row, by, |name, count| names.add(name, count))?)
@@ -277,7 +282,15 @@ impl<'e> View<'e> {
 
     /// The totals of the hour that some minutes are in.
     fn minutes(&self, span: Span) -> Result<HourTotals, StoreError> {
-        self.snapshot.minutes(self.customer, span.from.floor(WindowSize::Hour))
+        let hour = span.from.floor(WindowSize::Hour);
+        remembered(&self.last_totals, hour, || self.snapshot.minutes(self.customer, hour))
+    }
+
+    /// The counts by name of the hour that some minutes are in, unless there are too many.
+    fn named_minutes(&self, span: Span, by: Dimension) -> Result<HourNames, StoreError> {
+        let hour = span.from.floor(WindowSize::Hour);
+        let read = || self.snapshot.named_minutes(self.customer, hour, by);
+        remembered(&self.last_names, (hour, by), read)
     }
 
     /// Hands on the stored parts of a piece, in order of time: of a span whole days and hours, and
@@ -388,6 +401,23 @@ impl<'e> View<'e> {
             span.from = span.from.floor(WindowSize::Hour).plus(WindowSize::Hour.minutes());
         }
         self.snapshot.first(self.customer, size, span)
+    }
+}
+
+/// What was read last, if it is that; else reads it.
+fn remembered<K: Copy + PartialEq, V: Clone>(
+    last: &RefCell<Option<(K, V)>>,
+    key: K,
+    read: impl FnOnce() -> Result<V, StoreError>,
+) -> Result<V, StoreError> {
+    let mut last = last.borrow_mut();
+    match &*last {
+        Some((known, value)) if *known == key => Ok(value.clone()),
+        _ => {
+            let value = read()?;
+            *last = Some((key, value.clone()));
+            Ok(value)
+        }
     }
 }
 

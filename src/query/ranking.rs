@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use super::{By, Filter, Names, Piece, QueryError, Source, View};
+use super::{By, Filter, NameSink, Piece, QueryError, Source, View};
 use crate::counts::Parts;
 use crate::ids::CustomerId;
 use crate::limits;
@@ -113,7 +113,7 @@ pub(super) struct Ranking<'f> {
     bytes: usize,
 }
 
-impl Names for Ranking<'_> {
+impl NameSink for Ranking<'_> {
     fn add(&mut self, name: &str, count: u64) {
         if !self.filter.takes(name) {
             return;

@@ -1,11 +1,12 @@
 //! Requests from window to window: all of them, or by key.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::ranking::rank;
-use super::{By, Enough, Filter, Names, QueryError, Range, Rows, Source, View};
+use super::{By, Enough, Filter, NameSink, QueryError, Range, Rows, Source, View};
 use crate::counts::{Parts, Totals};
 use crate::limits;
 use crate::minutes::NamedMinutes;
@@ -85,7 +86,7 @@ pub fn split(
         }
     };
     let places = keys.iter().enumerate().map(|(place, key)| (&**key, place)).collect();
-    let mut window = Window::new(by, filter, places);
+    let mut window = KeyCounts::new(by, filter, places, view.overlays.len() + 1);
     let mut points = Vec::new();
     let next = view.each_window(&range.calendar, page, |start, piece| {
         (window.requests, window.by_key) = (0, vec![0; keys.len()]);
@@ -102,12 +103,14 @@ pub fn split(
 }
 
 /// Counts of one window by the place of their key.
-struct Window<'a> {
+struct KeyCounts<'a> {
     by: By,
     filter: &'a Filter,
     places: HashMap<&'a str, usize>,
-    /// Where the names of minutes go, by their numbers.
-    numbered: Vec<(Arc<NamedMinutes>, Vec<Place>)>,
+    /// Where the names of minutes go, by their numbers: those of what is in memory, which every
+    /// window needs, and of the last hour, used last at the end.
+    numbered: VecDeque<(Arc<NamedMinutes>, Vec<Place>)>,
+    numbered_max: usize,
     requests: u64,
     by_key: Vec<u64>,
     /// Names that were read, of all windows.
@@ -124,10 +127,15 @@ enum Place {
     Key(usize),
 }
 
-impl<'a> Window<'a> {
-    fn new(by: By, filter: &'a Filter, places: HashMap<&'a str, usize>) -> Self {
-        let numbered = Vec::new();
-        Self { by, filter, places, numbered, requests: 0, by_key: Vec::new(), read: 0 }
+impl<'a> KeyCounts<'a> {
+    fn new(
+        by: By,
+        filter: &'a Filter,
+        places: HashMap<&'a str, usize>,
+        numbered_max: usize,
+    ) -> Self {
+        let (numbered, by_key) = Default::default();
+        Self { by, filter, places, numbered, numbered_max, requests: 0, by_key, read: 0 }
     }
 
     fn place(&self, name: &str) -> Place {
@@ -149,27 +157,30 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Has the places of all names of some minutes, which are looked up once.
-    fn numbered(&mut self, named: &Arc<NamedMinutes>) -> usize {
-        let mut known = self.numbered.iter();
-        known.position(|(known, _)| Arc::ptr_eq(known, named)).unwrap_or_else(|| {
-            let places = named.names().iter().map(|name| self.place(name)).collect();
-            self.numbered.push((Arc::clone(named), places));
-            self.numbered.len() - 1
-        })
+    /// The places of all names of some minutes; they are looked up once.
+    fn places_of(&mut self, named: &Arc<NamedMinutes>) -> Vec<Place> {
+        let known = self.numbered.iter().position(|(known, _)| Arc::ptr_eq(known, named));
+        match known.and_then(|at| self.numbered.remove(at)) {
+            Some((_, places)) => places,
+            None => named.names().iter().map(|name| self.place(name)).collect(),
+        }
     }
 }
 
-impl Names for Window<'_> {
+impl NameSink for KeyCounts<'_> {
     fn add(&mut self, name: &str, count: u64) {
         self.count(self.place(name), count);
     }
 
     fn add_minutes(&mut self, named: &Arc<NamedMinutes>, span: Span) {
-        let at = self.numbered(named);
+        let places = self.places_of(named);
         for (id, count) in named.each(span) {
-            self.count(self.numbered[at].1[id.0 as usize], count);
+            self.count(places[id.0 as usize], count);
         }
+        if self.numbered.len() == self.numbered_max {
+            self.numbered.pop_front();
+        }
+        self.numbered.push_back((Arc::clone(named), places));
     }
 
     fn check(&self, _: Minute) -> Result<(), QueryError> {

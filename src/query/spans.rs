@@ -1,7 +1,7 @@
 //! A customer's counts span by span, all as of one moment: for answers whose windows begin and end
 //! wherever they like.
 
-use super::{Names, Piece, QueryError, Source, View};
+use super::{NameSink, Piece, QueryError, Source, View};
 use crate::counts::{Dimension, Parts, Totals};
 use crate::ids::CustomerId;
 use crate::window::{Minute, Span};
@@ -47,7 +47,7 @@ impl<'e> Spans<'e> {
 
 struct Handed<'f>(&'f mut dyn FnMut(&str, u64));
 
-impl Names for Handed<'_> {
+impl NameSink for Handed<'_> {
     fn add(&mut self, name: &str, count: u64) {
         (self.0)(name, count);
     }

@@ -9,14 +9,14 @@
 //!   snapshot finds only what is right in it (Q1).
 //! - What an older snapshot reads is not kept: a checkpoint may have had it forgotten already. And
 //!   an older snapshot does not take what a newer one has read.
-//! - An hour with too many names is not kept, and that is: it is read minute by minute.
+//! - Of an hour with too many names it is kept that it has: it is read minute by minute.
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::rows::RowResult;
 use crate::counts::{Dimension, Totals};
@@ -32,7 +32,7 @@ pub(super) type HourKey = (Minute, CustomerId);
 pub type HourTotals = Arc<Vec<(Minute, Totals)>>;
 
 /// The counts by name of an hour's minutes, unless there are too many.
-pub(super) type HourNames = Option<Arc<NamedMinutes>>;
+pub type HourNames = Option<Arc<NamedMinutes>>;
 
 /// Hours that were read.
 pub(super) struct Hours {
@@ -113,7 +113,10 @@ fn kept<K: Eq + Hash, V: Clone>(bytes: usize) -> Kept<K, V>
 where
     Weight: Weighter<K, (Epoch, V)>,
 {
-    Cache::with_weighter(limits::HOURS_KEPT_EXPECTED, bytes as u64, Weight)
+    let mut options = OptionsBuilder::new();
+    options.estimated_items_capacity(limits::HOURS_KEPT_EXPECTED).weight_capacity(bytes as u64);
+    let options = options.shards(limits::HOURS_KEPT_SHARDS).build().expect("all that it needs");
+    Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
 }
 
 /// Bytes of memory.

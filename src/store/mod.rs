@@ -63,7 +63,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 pub use check::RowFault;
 pub use commit::{Checkpoint, CheckpointStats};
 pub use copy::FrozenStore;
-pub use hours::HourTotals;
+pub use hours::{HourNames, HourTotals};
 pub use letters::{LetterId, LetterRetention, LetterStats, StoredLetter};
 pub use read::{Page, Snapshot};
 pub use rows::Row;

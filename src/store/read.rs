@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadableDatabase};
 
-use super::hours::HourTotals;
+use super::hours::{HourNames, HourTotals};
 use super::rollup::read_window;
 use super::rows::{Level, Row, RowError, RowResult, WindowTables, key, parse_key};
 use super::{AGENTS, DIRTY, META, PATHS, Position, Store, StoreError, TOTALS, guard};
@@ -173,7 +173,8 @@ impl<'s> Snapshot<'s> {
         })
     }
 
-    /// The totals of an hour's minutes, in order of time. They are read once.
+    /// The totals of an hour's minutes, in order of time. They are kept until a checkpoint changes
+    /// them, as far as there is room.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -194,7 +195,7 @@ impl<'s> Snapshot<'s> {
     }
 
     /// The counts by name of an hour's minutes, unless there are more than are read at once. They
-    /// are read once.
+    /// are kept in the same way.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -203,7 +204,7 @@ impl<'s> Snapshot<'s> {
         customer: &CustomerId,
         hour: Minute,
         by: Dimension,
-    ) -> Result<Option<Arc<NamedMinutes>>, StoreError> {
+    ) -> Result<HourNames, StoreError> {
         let minutes = self.minutes(customer, hour)?;
         let read = || {
             let mut named = NamedMinutes::default();
@@ -218,6 +219,7 @@ impl<'s> Snapshot<'s> {
                     return Ok(None);
                 }
             }
+            named.shrink_to_fit();
             Ok(Some(Arc::new(named)))
         };
         guard("read", &self.store.path, || {

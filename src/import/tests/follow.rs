@@ -257,6 +257,27 @@ fn a_log_that_was_compressed_meanwhile_hides_none_after_it() {
     }
 }
 
+/// While the server is away the follower goes on looking: a log can lose its name between that it
+/// is seen and that it is read.
+#[test]
+fn a_log_that_is_rotated_before_it_is_read_counts_once() {
+    let bench = Bench::new();
+    bench.write("a.log", lines(0..10));
+    bench.follow(&["a.log"], |follower| {
+        tick(follower);
+        std::thread::sleep(Duration::from_millis(20));
+        bench.rename("a.log", "a.log.2");
+        bench.write("a.log", lines(10..12));
+        follower.import.watch.look();
+        std::thread::sleep(Duration::from_millis(20));
+        bench.rename("a.log", "a.log.1");
+        bench.write("a.log", lines(12..14));
+        tick(follower);
+        tick(follower);
+    });
+    bench.assert_counted(14);
+}
+
 #[test]
 fn a_kill_before_or_after_the_answer_counts_once() {
     for replies in [vec![Reply::AcceptAndHangUp, Reply::Status(500)], vec![Reply::Status(500)]] {

@@ -1,6 +1,8 @@
 //! Hours that are read once: until a checkpoint changes them, and never by one who looks at the
 //! store as it was before.
 
+use std::thread;
+
 use super::*;
 
 /// Q1.
@@ -47,4 +49,28 @@ fn hours_are_read_once_until_they_change() {
     books.commit(DAY + 60 + 601, &[]);
     assert_eq!(fresh(&books).0, 0, "the minutes are folded into their hour");
     assert_eq!(books.requests("c", WindowSize::Hour, DAY), 5);
+}
+
+/// Q1: at every moment, also while a checkpoint ends.
+#[test]
+fn readers_beside_checkpoints_read_what_their_snapshot_holds() {
+    let books = Books::new();
+    let (of, hour) = (customer("c"), Minute(DAY));
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for epoch in 1..=300 {
+                let mut delta = Delta::default();
+                delta.add(&of, &summary(&one(DAY)), 0, Group(1), false, LIMITS);
+                books.write(position(epoch, DAY + 3), &[Arc::new(delta)], now_at(DAY + 3));
+            }
+        });
+        while !writer.is_finished() {
+            let snapshot = books.store.snapshot().expect("readable");
+            let kept = snapshot.minutes(&of, hour).expect("readable");
+            let kept: u64 = kept.iter().map(|(_, totals)| totals.requests).sum();
+            let window = snapshot.window(&of, WindowSize::Hour, hour).expect("readable");
+            let stored = window.map_or(0, |window| window.totals.requests);
+            assert_eq!(kept, stored, "in checkpoint {:?}", snapshot.epoch());
+        }
+    });
 }
