@@ -40,7 +40,13 @@ fn contents_then_names_are_synced() {
         "fsync .",
         "mkdir a/b",
         "fsync a",
+        // Part by part, so that nobody who syncs meanwhile waits for all of it.
         "write a/b/.new-",
+        "fdatasync a/b/.new-",
+        "write a/b/.new-",
+        "fdatasync a/b/.new-",
+        "write a/b/.new-",
+        "fdatasync a/b/.new-",
         "fsync a/b/.new-",
         "renameat2 a/b/.new- a/b/new",
         "fsync a/b",
