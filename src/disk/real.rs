@@ -107,8 +107,10 @@ impl Disk for RealDisk {
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
             new.write_all(&ZEROS[..count]).context("write", path)?;
             left -= count as u64;
-            // Part by part: whoever syncs another file meanwhile waits for a part, not for all.
-            new.as_file().sync_data().context("sync", path)?;
+            if left > 0 {
+                // Part by part: whoever syncs another file meanwhile waits for a part, not for all.
+                new.as_file().sync_data().context("sync", path)?;
+            }
         }
         new.as_file().sync_all().context("sync", path)?;
         let file = new

@@ -80,9 +80,11 @@ impl Store {
                     stats.windows += 1;
                 }
             }
-            for (hour, customer) in &tables.changed.clone() {
+            let changed = std::mem::take(&mut tables.changed);
+            for (hour, customer) in &changed {
                 tables.mark(*hour, customer, epoch.0, checkpoint.position.accepted.0)?;
             }
+            tables.changed = changed;
             stats.rebuilt = self.rebuild_closed(&mut tables, epoch, checkpoint.now.wall)?;
             let (retention, now) = (checkpoint.retention, checkpoint.now.wall);
             stats.expired = self.expire(&mut tables, retention, now)?;
