@@ -85,8 +85,10 @@ impl DeadBatch {
         request_id: &str,
         letters: DeadLetters,
     ) -> Option<Arc<Self>> {
-        let (customer, key, request_id) = (customer.clone(), key.into(), request_id.into());
-        (!letters.is_empty()).then(|| Arc::new(Self { customer, key, request_id, letters }))
+        (!letters.is_empty()).then(|| {
+            let (customer, key, request_id) = (customer.clone(), key.into(), request_id.into());
+            Arc::new(Self { customer, key, request_id, letters })
+        })
     }
 }
 

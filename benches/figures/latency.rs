@@ -1,5 +1,6 @@
 //! How long a 202 takes at half of the speed that the server reaches, beside the disk's own time
-//! for an overwrite and a sync; and the same while checkpoints come often.
+//! for an overwrite and a sync, and beside a server that keeps nothing and is sent as much: what
+//! that takes is the machine's and the senders'. And the same while checkpoints come often.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -9,7 +10,7 @@ use anyhow::Result;
 
 use crate::driver::Load;
 use crate::measure::{Options, Place, checkpoints, median, quantile_ms};
-use crate::process::DISK;
+use crate::process::{DISK, Kind, Served};
 use crate::traffic::Traffic;
 
 const ENTRIES: usize = 20;
@@ -33,19 +34,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let traffic = Traffic::new(ENTRIES, 20);
     let (seldom, often) = (Place::new(SELDOM)?, Place::new(OFTEN)?);
     let (seldom, often) = (seldom.start(&[])?, often.start(&[])?);
+    let null = Served::start(Kind::Null, None)?;
+    let mut to_null = Load::new(&traffic, CONNECTIONS, null.address());
     let mut to_seldom = Load::new(&traffic, CONNECTIONS, seldom.address());
     let mut to_often = Load::new(&traffic, CONNECTIONS, often.address());
     // Caches, files and connections come to be.
+    to_null.run(length / 4)?;
     to_often.run(length / 4)?;
     to_seldom.run(length / 4)?;
     let fastest = to_seldom.run(length / 2)?;
     let full = fastest.latencies.len() as f64 / fastest.length.as_secs_f64();
     let interval = Duration::from_secs_f64(CONNECTIONS as f64 * 2.0 / full);
 
-    let (mut disk, mut calm, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut disk, mut bare) = (Vec::new(), Vec::new());
+    let (mut calm, mut busy) = (Vec::new(), Vec::new());
     let (mut sent, mut made) = (0.0, 0.0);
     for _ in 0..rounds {
         disk.push(quantiles(&syncs(length / 4)?));
+        bare.push(quantiles(&to_null.paced(length, interval)?.latencies));
         let run = to_seldom.paced(length, interval)?;
         sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;
         calm.push(quantiles(&run.latencies));
@@ -62,13 +68,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let line = |name: &str, values: Run| {
         println!("  {name:34}{:>10.2}{:>10.2}{:>10.2}", values[0], values[1], values[2]);
     };
-    let [disk, calm, busy] = [disk, calm, busy].map(|runs| medians(&runs));
+    let [disk, bare, calm, busy] = [disk, bare, calm, busy].map(|runs| medians(&runs));
     line("disk, 4 KiB overwrite + fdatasync", disk);
+    line("202 of a server that only reads", bare);
     line("202, no checkpoint", calm);
     line("  ÷ disk", ratios(calm, disk));
+    line("  ÷ the server that only reads", ratios(calm, bare));
     line("202, a checkpoint every second", busy);
     line("  ÷ no checkpoint", ratios(busy, calm));
     println!("  checkpoints in those runs: {made:.0}");
+    null.stop()?;
     seldom.stop()?;
     often.stop()
 }

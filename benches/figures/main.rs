@@ -14,6 +14,9 @@
 #![allow(clippy::print_stdout, reason = "the tables are its output")]
 
 #[allow(dead_code, reason = "some of it is for the other benchmark")]
+#[path = "../http/baseline/mod.rs"]
+mod baseline;
+#[allow(dead_code, reason = "some of it is for the other benchmark")]
 #[path = "../http/driver.rs"]
 mod driver;
 #[allow(dead_code, reason = "some of it is for the other benchmark")]
@@ -43,7 +46,7 @@ cargo bench --bench figures -- [OPTIONS] [FIGURE...]
 
 Without names, all of them are run.
 
-  latency    a 202 at half of full speed, beside a sync of the disk; with checkpoints and without
+  latency    a 202 at half of full speed, beside a sync of the disk and a server that only reads
   growth     CPU an entry as customers, paths, partitions, keys and history grow
   memory     the most that was resident; user agents that are all new
   disk       bytes that are kept of an entry, beside its JSON
@@ -72,12 +75,15 @@ const FIGURES: [(&str, Figure); 8] = [
 fn main() -> Result<()> {
     let mut options = Options::default();
     let mut chosen = Vec::new();
-    for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--help" => {
                 println!("{USAGE}");
                 return Ok(());
             }
+            // This program is the server that only reads, too.
+            "--serve" => return baseline::serve(&arguments.next().context("serve what?")?),
             "--quick" => options.quick = true,
             "--full" => options.full = true,
             name => match FIGURES.iter().find(|(known, _)| *known == name) {

@@ -16,37 +16,23 @@ use crate::insight::Summariser;
 /// Adds each entry of the body to an empty sum. `None` means that it gave up, and that nothing of
 /// the sum counts.
 pub(super) fn scan(framing: Framing, body: &[u8], sum: &mut Summariser<'_>) -> Option<()> {
-    let body = std::str::from_utf8(body).ok()?;
-    let mut times = MinuteMemo::default();
-    let mut add = |fields: Fields<'_>, is_clean| {
-        let minute = times.minute(&fields.received_at).ok()?;
-        let said = Said {
-            method: Some(&fields.method),
-            path: &fields.path,
-            user_agent: &fields.user_agent,
-            status: fields.status,
-            bytes: fields.bytes,
-            is_clean,
-        };
-        sum.add(&LogEntry::new(minute, said).ok()?);
-        Some(())
-    };
+    let body = simdutf8::basic::from_utf8(body).ok()?;
+    let mut sink = Sink { sum, times: MinuteMemo::default() };
     match framing {
         Framing::Json if body.starts_with('[') || body.trim_ascii_start().starts_with('[') => {
-            array(body, &mut add)
+            array(body, &mut sink)
         }
-        Framing::Json => Scanner::new(body, has_control(body, false)).only(&mut add),
-        Framing::Lines => lines(body, &mut add),
+        Framing::Json => Scanner::new(body, has_control(body, false)).only(&mut sink),
+        Framing::Lines => lines(body, &mut sink),
         Framing::Csv(_) => None,
     }
 }
 
-fn array<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
+fn array(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
     let mut scanner = Scanner::new(body, has_control(body, false));
     scanner.take(b'[')?;
     loop {
-        let fields = scanner.entry()?;
-        add(fields, scanner.is_clean())?;
+        scanner.entry(sink)?;
         match scanner.next()? {
             b',' => {}
             b']' => return scanner.ends(),
@@ -55,7 +41,7 @@ fn array<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>
     }
 }
 
-fn lines<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
+fn lines(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
     let has_control = has_control(body, true);
     let mut rest = body;
     while !rest.is_empty() {
@@ -63,10 +49,26 @@ fn lines<'a>(body: &'a str, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
         if !line.is_empty() {
-            Scanner::new(line, has_control).only(add)?;
+            Scanner::new(line, has_control).only(sink)?;
         }
     }
     Some(())
+}
+
+/// Where entries go.
+struct Sink<'s, 'c> {
+    sum: &'s mut Summariser<'c>,
+    times: MinuteMemo,
+}
+
+impl Sink<'_, '_> {
+    fn add(&mut self, fields: Fields<'_>, is_clean: bool) -> Option<()> {
+        let Fields { received_at, method, path, user_agent, status, bytes } = fields;
+        let minute = self.times.minute(received_at).ok()?;
+        let said = Said { method: Some(method), path, user_agent, status, bytes, is_clean };
+        self.sum.add(&LogEntry::new(minute, said).ok()?);
+        Some(())
+    }
 }
 
 /// Looked at once in the whole body: most have none, and then no string has.
@@ -76,12 +78,13 @@ fn has_control(body: &str, is_lines: bool) -> bool {
     body.bytes().fold(false, |found, byte| found | (is_control(byte) & !is_end(byte)))
 }
 
-/// What an entry says, as it stands in the body.
+/// What an entry says.
+#[derive(Clone, Copy)]
 struct Fields<'a> {
-    received_at: Cow<'a, str>,
-    method: Cow<'a, str>,
-    path: Cow<'a, str>,
-    user_agent: Cow<'a, str>,
+    received_at: &'a str,
+    method: &'a str,
+    path: &'a str,
+    user_agent: &'a str,
     status: Option<u64>,
     bytes: Option<u64>,
 }
@@ -113,15 +116,9 @@ impl<'a> Scanner<'a> {
     }
 
     /// The body is one entry and nothing else.
-    fn only(mut self, add: &mut impl FnMut(Fields<'a>, bool) -> Option<()>) -> Option<()> {
-        let fields = self.entry()?;
-        add(fields, self.is_clean())?;
+    fn only(mut self, sink: &mut Sink<'_, '_>) -> Option<()> {
+        self.entry(sink)?;
         self.ends()
-    }
-
-    /// Whether what was read so far is known to have no control byte.
-    fn is_clean(&self) -> bool {
-        !self.has_control && !self.has_escape
     }
 
     /// Whether nothing follows but white space.
@@ -130,8 +127,8 @@ impl<'a> Scanner<'a> {
         (self.at == self.body.len()).then_some(())
     }
 
-    fn entry(&mut self) -> Option<Fields<'a>> {
-        // Kept as they stand in the body until all are there: two words each, in registers.
+    fn entry(&mut self, sink: &mut Sink<'_, '_>) -> Option<()> {
+        // As they stand in the body.
         let (mut received_at, mut method, mut path, mut user_agent) = (None, None, None, None);
         let (mut status, mut bytes) = (None, None);
         self.take(b'{')?;
@@ -172,18 +169,19 @@ impl<'a> Scanner<'a> {
                 _ => return None,
             }
         }
-        Some(Fields {
-            received_at: self.text(received_at?)?,
-            method: self.text(method?)?,
-            path: self.text(path?)?,
-            user_agent: self.text(user_agent?)?,
-            status,
-            bytes,
-        })
+        let (received_at, method, path, user_agent) = (received_at?, method?, path?, user_agent?);
+        let fields = Fields { received_at, method, path, user_agent, status, bytes };
+        if self.has_escape {
+            let text = |string| self.text(string);
+            let (received_at, method) = (&*text(received_at)?, &*text(method)?);
+            let (path, user_agent) = (&*text(path)?, &*text(user_agent)?);
+            sink.add(Fields { received_at, method, path, user_agent, ..fields }, false)
+        } else {
+            sink.add(fields, !self.has_control)
+        }
     }
 
     /// What a string says.
-    #[inline]
     fn text(&self, string: &'a str) -> Option<Cow<'a, str>> {
         if self.has_escape && string.contains('\\') {
             serde_json::from_str(&format!("\"{string}\"")).ok().map(Cow::Owned)
