@@ -51,6 +51,10 @@ pub struct ImportArgs {
     #[arg(long, value_name = "URL", value_parser = server_url)]
     pub url: Option<String>,
 
+    /// Where the same server was reached before, if that was not at --url
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    pub moved_from: Option<String>,
+
     /// Go on as the logs grow and are rotated, until SIGTERM or SIGINT
     #[arg(long)]
     pub follow: bool,
@@ -80,6 +84,7 @@ pub fn run(args: &ImportArgs, config: &Config, out: &mut impl Write) -> Exit {
         files: args.files.clone(),
         customer: args.customer.as_str().to_owned(),
         url: args.url.clone().unwrap_or_else(|| base_url(config.server.listen)),
+        moved_from: args.moved_from.clone(),
         fields: fields.clone(),
         token: args.token.clone(),
         state: args.state.clone(),

@@ -1,8 +1,8 @@
 //! Entries of lines, gathered to the JSON body of one `POST /logs`.
 //!
-//! Owns the body's bytes and its limits; pure. The same lines always give the same bytes, which is
-//! what lets a batch be sent again under its key: IMPORTANT: another order or spelling of fields
-//! would turn every pending batch into a conflict.
+//! Owns the body's bytes and where its entries begin; pure. The same lines always give the same
+//! bytes, which is what lets a batch be sent again under its key: IMPORTANT: another order or
+//! spelling of fields would turn every pending batch into a conflict.
 
 use serde::Serialize;
 
@@ -13,7 +13,25 @@ use crate::limits;
 #[derive(Default)]
 pub(super) struct Batch {
     body: Vec<u8>,
-    entries: usize,
+    entries: Vec<Start>,
+}
+
+/// Where an entry begins.
+#[derive(Clone, Copy)]
+struct Start {
+    /// In the body.
+    at: usize,
+    /// Before its line in the log.
+    before: Reached,
+}
+
+/// A position between lines, or inside one that was counted before it ended.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reached {
+    pub(super) end: u64,
+    pub(super) lines: u64,
+    pub(super) inside_line: bool,
+    pub(super) combined: bool,
 }
 
 #[derive(Serialize)]
@@ -46,28 +64,40 @@ pub(super) fn entry(entry: &LogEntry<'_>) -> Vec<u8> {
 }
 
 impl Batch {
-    /// Whether the batch must be sent before `entry` is added.
-    pub(super) fn is_full_for(&self, entry: &[u8]) -> bool {
-        let bytes = self.body.len() + entry.len() + b",]".len();
-        self.entries >= limits::IMPORT_BATCH_ENTRIES_MAX
-            || (self.entries > 0 && bytes > limits::IMPORT_BATCH_BYTES_MAX)
+    /// Whether the batch must be sent before `entry` is added, to have no more bytes than `max`.
+    pub(super) fn is_full_for(&self, entry: &[u8], max: usize) -> bool {
+        let bytes = self.bytes() + entry.len() + b",".len();
+        self.entries() >= limits::IMPORT_BATCH_ENTRIES_MAX || (self.entries() > 0 && bytes > max)
     }
 
-    pub(super) fn push(&mut self, entry: &[u8]) {
-        self.body.push(if self.entries == 0 { b'[' } else { b',' });
+    /// Adds the entry of the line that begins at `before`.
+    pub(super) fn push(&mut self, entry: &[u8], before: Reached) {
+        self.entries.push(Start { at: self.body.len(), before });
+        self.body.push(if self.body.is_empty() { b'[' } else { b',' });
         self.body.extend_from_slice(entry);
-        self.entries += 1;
     }
 
     pub(super) fn entries(&self) -> usize {
-        self.entries
+        self.entries.len()
     }
 
-    /// The finished body; the batch is empty after it.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.entries = 0;
-        let mut body = std::mem::take(&mut self.body);
-        body.push(b']');
-        body
+    /// How many bytes the body has.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len() + b"]".len()
+    }
+
+    /// The whole body.
+    pub(super) fn body(&self) -> Vec<u8> {
+        [&self.body[..], b"]"].concat()
+    }
+
+    /// Takes its second half off, and says where in the log that begins. One entry has no halves.
+    pub(super) fn split_off(&mut self) -> Option<(Reached, Self)> {
+        let mut entries = self.entries.split_off(self.entries().div_ceil(2));
+        let Start { at, before } = *entries.first()?;
+        entries.iter_mut().for_each(|start| start.at -= at);
+        let mut body = self.body.split_off(at);
+        body[0] = b'[';
+        Some((before, Self { body, entries }))
     }
 }

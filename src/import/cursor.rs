@@ -20,6 +20,10 @@
 //! goes into its keys. Which file a cursor was last read from is kept as a hint that prefers one of
 //! several that would fit; it never makes a log the same whose beginning differs.
 //!
+//! **Servers** are known by their address. A log that went to another one for the same customer is
+//! not sent before the user has said whether both are the same server: its keys would tell a whole
+//! repetition, but not one of batches that end elsewhere.
+//!
 //! **Limits**: otherwise, two logs whose first imported bytes are equal are taken for one, and a
 //! log whose beginning was edited for a new one. The server forgets keys after its
 //! `idempotency.retention` (7 days): an interrupted import should be run again before that. A
@@ -260,6 +264,26 @@ impl StateFile {
         let found = self.state.logs.iter().enumerate().filter(|(_, log)| mine(log));
         let rank = |log: &Cursor| (id.is_some() && log.file == id, log.known.bytes, log.end);
         found.max_by_key(|(_, log)| rank(log)).map(|(at, _)| at)
+    }
+
+    /// Another address to which a log of this customer's went, if it is one of these logs.
+    pub(super) fn elsewhere(
+        &self,
+        (url, customer): (&str, &str),
+        is_one: impl Fn(&Cursor) -> bool,
+    ) -> Option<&Cursor> {
+        let is_other = |log: &Cursor| log.customer == customer && log.url != url;
+        self.state.logs.iter().find(|log| is_other(log) && is_one(log))
+    }
+
+    /// The server that was reached at one address is reached at another now.
+    pub(super) fn server_moved(&mut self, from: &str, to: &str) -> Result<(), ImportError> {
+        let mut moved = self.state.logs.iter_mut().filter(|log| log.url == from).peekable();
+        if moved.peek().is_none() {
+            return Ok(());
+        }
+        moved.for_each(|log| to.clone_into(&mut log.url));
+        self.write().map_err(|source| ImportError::State { path: self.path.clone(), source })
     }
 
     /// The cursor of the log last imported under this name, whatever it began with.

@@ -35,6 +35,7 @@ use std::time::{Instant, SystemTime};
 use super::cursor::{Cursor, Way};
 use super::files::FileId;
 use super::log::{Found, Log, Use};
+use super::notes;
 use super::rotated::{self, Newer, Rotated};
 use super::source::{PREFIX_BYTES, Source};
 use super::watch::Arrival;
@@ -100,6 +101,8 @@ impl<'a> Follower<'a> {
         let mut follower = Self { import, logs: Vec::new() };
         let Import { state, watch, .. } = &follower.import;
         let wanted = |name: &str| watch.covers(Path::new(name));
+        let is_followed = |log: &Cursor| log.way == Way::Followed && wanted(&log.name);
+        follower.import.is_nowhere_else(is_followed)?;
         let left = state.unfinished(follower.import.owner(), wanted);
         for slot in left {
             let cursor = follower.import.state.cursor(slot).clone();
@@ -110,8 +113,7 @@ impl<'a> Follower<'a> {
             let at = follower.logs.len();
             let found = follower.seek_rest(&home, slot, &cursor, at)?;
             if !found && cursor.way == Way::Followed {
-                follower.import.summary.lost_logs += 1;
-                follower.note_lost(&home, &cursor)?;
+                notes::lost(&mut follower.import, &home, &cursor)?;
             }
         }
         Ok(follower)
@@ -218,7 +220,7 @@ impl<'a> Follower<'a> {
             Ok(Found::Same { grown: false }) => log.save(import)?,
             Err(ImportError::Read { source, .. }) if is_packed => {
                 // Perhaps it is being compressed at this moment.
-                cannot_read(import, &followed.path, &source)?;
+                notes::cannot_read(import, &followed.path, &source)?;
                 return Ok(Next::Drop);
             }
             Err(error) => return Err(error),
@@ -258,7 +260,7 @@ impl<'a> Follower<'a> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => {
                 *reading = Reading::Done;
-                cannot_read(&mut self.import, path, &error)?;
+                notes::cannot_read(&mut self.import, path, &error)?;
                 return Ok(true);
             }
         };
@@ -290,8 +292,7 @@ impl<'a> Follower<'a> {
         source: &Source,
     ) -> Result<Option<Option<usize>>, ImportError> {
         let Self { import, logs } = self;
-        let found = import.state.find(import.owner(), &source.prefix, source.id);
-        let Some(slot) = found else { return Ok(Some(None)) };
+        let Some(slot) = import.cursor_of(source)? else { return Ok(Some(None)) };
         let cursor = import.state.cursor(slot);
         let path = logs[at].path.clone();
         let holder = logs.iter().position(|followed| followed.slot() == Some(slot));
@@ -401,24 +402,6 @@ impl<'a> Follower<'a> {
             && rotated::has_sibling(home, cursor.file);
         !source.prefix.is_empty() && cursor.is_of(&source.prefix) && !moved
     }
-
-    fn note_lost(&mut self, home: &Path, cursor: &Cursor) -> Result<(), ImportError> {
-        let mut text = format!(
-            "the log that was followed under this name is not there any more, nor in a file beside \
-             it whose name goes on with . or -; whatever was written to it behind byte {} (line \
-             {}) is not imported",
-            cursor.end, cursor.lines
-        );
-        if let Some(pending) = &cursor.pending {
-            text.push_str(&format!(
-                "\nhint: bytes {} to {} were sent, but the answer was not seen; they may be \
-                 counted or not",
-                pending.start, pending.end
-            ));
-        }
-        text.push_str("\nhint: if you still have it elsewhere, import it from there");
-        Ok(self.import.reporter.note(&home.display().to_string(), &text)?)
-    }
 }
 
 impl Followed {
@@ -454,12 +437,6 @@ impl Followed {
         let Reading::Open(log) = &self.reading else { return 0 };
         log.source().size.unwrap_or(0).saturating_sub(log.cursor().end)
     }
-}
-
-fn cannot_read(import: &mut Import<'_>, path: &Path, error: &io::Error) -> io::Result<()> {
-    import.watch.again_when_changed(path);
-    let text = format!("cannot be read until it changes: {error}");
-    import.reporter.note(&path.display().to_string(), &text)
 }
 
 /// Whether so much of a log is known, and was found again, that it can be no other.

@@ -1,6 +1,6 @@
 //! Entrance for fuzzers: a line of an access log.
 
-use super::batch::{Batch, entry};
+use super::batch::{Batch, Reached, entry};
 use crate::decode::combined::parse_line;
 use crate::decode::{Fields, Format, LineReader, summarise};
 use crate::fuzzing::Taken;
@@ -21,7 +21,7 @@ pub fn combined_line(line: &[u8]) -> Taken {
     };
     let mut batch = Batch::default();
     let lines = LineReader::new(Fields::AccessLine, line);
-    if lines.read(line, |parsed| batch.push(&entry(parsed))).is_err() {
+    if lines.read(line, |parsed| batch.push(&entry(parsed), Reached::default())).is_err() {
         let (path, agent) = (parsed.path.len(), parsed.user_agent.len());
         let is_odd = parsed.status.is_some_and(|status| status > 999)
             || parsed.bytes.is_some_and(|bytes| bytes > limits::ENTRY_BYTES_MAX);
@@ -29,7 +29,7 @@ pub fn combined_line(line: &[u8]) -> Taken {
         assert!(is_long || is_odd, "{parsed:?}");
         return false;
     }
-    let body = batch.take();
+    let body = batch.body();
     let summary = summarise(&Format::default(), &body, &mut AgentCache::new());
     let summary = summary.unwrap_or_else(|error| panic!("{error:?}: {parsed:?}"));
     let [window] = &summary.windows[..] else { panic!("one minute: {summary:?}") };

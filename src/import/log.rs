@@ -7,9 +7,10 @@
 use std::io;
 use std::path::Path;
 
-use super::batch::{self, Batch};
+use super::batch::{self, Batch, Reached};
 use super::cursor::{Cursor, Pending, Way};
-use super::post::Posted;
+use super::notes;
+use super::post::{Posted, Sent};
 use super::source::{Line, Source};
 use super::{Import, ImportError};
 use crate::decode::{End, LineReader};
@@ -23,9 +24,9 @@ pub(super) fn import(import: &mut Import<'_>, path: &Path) -> Result<(), ImportE
         return Ok(import.reporter.note(&source.name, "is empty")?);
     }
     import.reporter.begin(&source.name);
-    let known = import.state.find(import.owner(), &source.prefix, source.id);
+    let known = import.cursor_of(&source)?;
     if known.is_none() {
-        note_other_beginning(import, &source)?;
+        notes::other_beginning(import, &source)?;
     }
     let name = source.name.clone();
     let outcome = match Log::resume(import, source, known, Use { name: &name, way: Way::Imported })?
@@ -78,15 +79,6 @@ struct Uncounted {
     bad: u64,
 }
 
-/// A position between lines, or inside one that was counted before it ended.
-#[derive(Clone, Copy)]
-struct Reached {
-    end: u64,
-    lines: u64,
-    inside_line: bool,
-    combined: bool,
-}
-
 /// What became of a line.
 enum Step {
     Taken,
@@ -130,7 +122,7 @@ impl Log {
         };
         let short = has < if source.size.is_some() { cursor.needs() } else { cursor.end };
         if short {
-            note_cut(import, &source.name, has, cursor.needs(), usage.way)?;
+            notes::cut(import, &source.name, has, cursor.needs(), usage.way)?;
             if usage.way == Way::Imported {
                 return Ok(None);
             }
@@ -166,7 +158,7 @@ impl Log {
     pub(super) fn read_to_end(&mut self, import: &mut Import<'_>) -> Result<(), ImportError> {
         if self.read_on(import, true)? == Found::Other {
             let (has, needs) = (self.source.position, self.cursor.needs());
-            note_cut(import, &self.source.name, has, needs, self.cursor.way)?;
+            notes::cut(import, &self.source.name, has, needs, self.cursor.way)?;
             return Ok(());
         }
         if self.cursor.end == 0 && self.unsent.bad > 0 {
@@ -289,8 +281,12 @@ impl Log {
             self.discard(import);
             return Ok(false);
         }
-        self.send(import, &pending.key)?;
-        Ok(true)
+        let batch = std::mem::take(&mut self.batch);
+        match self.send(import, &pending.key, &batch, self.read)? {
+            // Smaller batches would have other keys, and it may be counted under this one.
+            Some(too_large) => Err(too_large),
+            None => Ok(true),
+        }
     }
 
     /// Takes one line, or leaves an unfinished last one.
@@ -323,7 +319,7 @@ impl Log {
             }
         }
         if let Verdict::Entry(json, _) = &verdict
-            && self.batch.is_full_for(json)
+            && self.batch.is_full_for(json, import.body_max)
         {
             debug_assert_eq!(self.read.end, line.start, "a batch ends where the next line begins");
             if !self.flush(import)? {
@@ -366,12 +362,13 @@ impl Log {
     ) -> Result<(), ImportError> {
         let summary = &mut import.summary;
         summary.lines += 1;
+        let before = Reached { end: line.start, inside_line: false, ..self.read };
         self.read.lines += 1;
         self.read.end = self.source.position;
         self.read.inside_line = !line.ended;
         match verdict {
             Verdict::Entry(json, end) => {
-                self.batch.push(&json);
+                self.batch.push(&json, before);
                 self.read.combined = end == End::Shows;
             }
             Verdict::Blank => {
@@ -398,16 +395,29 @@ impl Log {
             // A log of which nothing was an entry may have been read by the wrong format: it is not
             // remembered, so that the next import reads it anew.
             if self.cursor.end > 0 {
-                self.acknowledged();
+                self.acknowledged(self.read);
             }
             return Ok(true);
         }
-        let key = self.cursor.key(self.read.end);
-        let (start, end) = (self.cursor.end, self.read.end);
-        self.cursor.pending = Some(Pending { start, end, key: key.clone() });
-        // IMPORTANT: durable before the batch is sent, see `cursor`.
-        self.slot = Some(import.state.save(self.slot, &self.cursor)?);
-        self.send(import, &key)?;
+        // The next part is the last of these.
+        let mut parts = vec![(std::mem::take(&mut self.batch), self.read)];
+        while let Some((mut batch, to)) = parts.pop() {
+            if batch.bytes() > import.body_max
+                && let Some((middle, second)) = batch.split_off()
+            {
+                parts.extend([(second, to), (batch, middle)]);
+                continue;
+            }
+            let key = self.cursor.key(to.end);
+            self.cursor.pending =
+                Some(Pending { start: self.cursor.end, end: to.end, key: key.clone() });
+            // IMPORTANT: durable before the batch is sent, see `cursor`.
+            self.slot = Some(import.state.save(self.slot, &self.cursor)?);
+            let Some(too_large) = self.send(import, &key, &batch, to)? else { continue };
+            let (middle, second) = batch.split_off().ok_or(too_large)?;
+            import.body_max = batch.bytes().max(second.bytes());
+            parts.extend([(second, to), (batch, middle)]);
+        }
         Ok(true)
     }
 
@@ -419,23 +429,38 @@ impl Log {
         self.batch = Batch::default();
     }
 
-    fn send(&mut self, import: &mut Import<'_>, key: &str) -> Result<(), ImportError> {
-        let entries = self.batch.entries() as u64;
-        let body = self.batch.take();
-        let posted = import.post(&self.source.name, key, &body)?;
-        let summary = &mut import.summary;
-        match posted {
-            Posted::Accepted => summary.posted += entries,
-            Posted::Already => summary.already_counted += entries,
-        }
+    /// Sends a batch that goes up to there in the log. What comes back is that it is too large for
+    /// the server, which then has nothing of it.
+    fn send(
+        &mut self,
+        import: &mut Import<'_>,
+        key: &str,
+        batch: &Batch,
+        to: Reached,
+    ) -> Result<Option<ImportError>, ImportError> {
+        let (entries, body) = (batch.entries() as u64, batch.body());
+        let summary = match import.post(&self.source.name, key, &body)? {
+            Sent::TooLarge { detail } => {
+                let bytes = body.len();
+                return Ok(Some(ImportError::TooLarge { entries, bytes, detail }));
+            }
+            Sent::Counted(posted) => {
+                let summary = &mut import.summary;
+                match posted {
+                    Posted::Accepted => summary.posted += entries,
+                    Posted::Already => summary.already_counted += entries,
+                }
+                summary
+            }
+        };
         summary.batches += 1;
         import.reporter.progress(self.source.raw_position(), import.summary.lines);
-        self.acknowledged();
-        Ok(())
+        self.acknowledged(to);
+        Ok(None)
     }
 
-    fn acknowledged(&mut self) {
-        let Reached { end, lines, inside_line, combined } = self.read;
+    fn acknowledged(&mut self, to: Reached) {
+        let Reached { end, lines, inside_line, combined } = to;
         let cursor = &mut self.cursor;
         self.ahead |= end > cursor.end;
         (cursor.end, cursor.lines) = (end, lines);
@@ -454,35 +479,4 @@ fn read<T>(
         offset: source.position,
         source: error,
     })
-}
-
-fn note_cut(import: &mut Import<'_>, name: &str, has: u64, needs: u64, way: Way) -> io::Result<()> {
-    import.summary.cut_logs += 1;
-    let what = match way {
-        Way::Imported => "it is an older copy or was cut; nothing of it is imported now",
-        Way::Followed | Way::Finished => {
-            "it lost its end, perhaps in a crash; followed from where it ends now"
-        }
-    };
-    let text =
-        format!("has {has} bytes, but {needs} were imported of a log that begins the same: {what}");
-    import.reporter.note(name, &text)
-}
-
-/// Says that the name stood for another log before: rotated, truncated or rewritten.
-pub(super) fn note_other_beginning(import: &mut Import<'_>, source: &Source) -> io::Result<()> {
-    let Some(before) = import.state.last_named(import.url, import.customer, &source.name) else {
-        return Ok(());
-    };
-    let mut text = "begins with other content than at the last import (rotated, truncated or \
-                    rewritten); imported from its start"
-        .to_owned();
-    if let Some(pending) = &before.pending {
-        text.push_str(&format!(
-            "\nhint: the last import stopped within bytes {} to {} of the earlier content; import \
-             the file that has it now to complete it",
-            pending.start, pending.end
-        ));
-    }
-    import.reporter.note(&source.name, &text)
 }

@@ -4,7 +4,8 @@
 //!
 //! `files` finds the logs; `source` opens one as decompressed bytes with offsets; `log` goes
 //! through its lines and decides where batches begin and end; `batch` builds the bodies; `cursor`
-//! remembers durably how far the server has acknowledged; `post` sends; `report` tells the user.
+//! remembers durably how far the server has acknowledged; `post` sends; `report` and `notes` tell
+//! the user.
 //! With `--follow`, `watch` looks at the names again and again, `follow` keeps the logs that are
 //! open, and `rotated` finds those that lost their names meanwhile.
 //!
@@ -36,6 +37,7 @@ mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod log;
+mod notes;
 mod post;
 mod report;
 mod rotated;
@@ -51,16 +53,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cursor::StateFile;
+use cursor::{Cursor, StateFile};
 use files::Wanted;
 use follow::Follower;
-use post::{Patience, Posted, Poster};
+use post::{Patience, Poster, Sent};
 use report::Reporter;
+use source::Source;
 use watch::{Pace, Watch};
 
 pub use report::Summary;
 
 use crate::decode::Fields;
+use crate::limits;
 
 /// What to import, and where to.
 #[derive(Debug, Clone)]
@@ -73,6 +77,8 @@ pub struct ImportOptions {
     pub fields: Fields,
     /// The server, without `/logs`.
     pub url: String,
+    /// The address at which the same server was before.
+    pub moved_from: Option<String>,
     /// What the server knows the sender by.
     pub token: Option<Token>,
     /// The state file; without it the user's default one.
@@ -162,7 +168,9 @@ pub enum ImportError {
     /// Another import holds the state file.
     #[error(
         "another import is using the state file {}\n\
-         hint: wait for it to end, or give each its own --state",
+         hint: wait for it to end, or stop it, import with the same --state, and start it again; \
+         another --state is for logs that no other import has read: with it their lines would \
+         count again",
         path.display()
     )]
     StateLocked {
@@ -181,6 +189,20 @@ pub enum ImportError {
         /// How many logs it remembers.
         logs: usize,
     },
+    /// The log went to another address before.
+    #[error(
+        "{name} was imported for this customer before, to {before}, and not to {now}\n\
+         hint: if that is the same server, say --moved-from {before}, and its lines do not count \
+         again; if it is another one, use another --state for it"
+    )]
+    Elsewhere {
+        /// The log.
+        name: String,
+        /// The address then.
+        before: String,
+        /// The address now.
+        now: String,
+    },
     /// There is no place for a default state file.
     #[error("neither XDG_STATE_HOME nor HOME is set\nhint: name a state file with --state")]
     NoStatePath,
@@ -189,6 +211,19 @@ pub enum ImportError {
     Refused {
         /// The answer's status; 0 if there was none.
         status: u16,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server takes no batches of the smallest size.
+    #[error(
+        "the server refused a batch of {entries} entries, {bytes} bytes, with 413: {detail}\n\
+         hint: raise limits.body_bytes of the server"
+    )]
+    TooLarge {
+        /// Its entries.
+        entries: u64,
+        /// Its bytes.
+        bytes: usize,
         /// What the server said.
         detail: String,
     },
@@ -279,6 +314,8 @@ struct Import<'a> {
     customer: &'a str,
     fields: &'a Fields,
     poster: Poster,
+    /// Most bytes of a batch, as far as the server is known to take them.
+    body_max: usize,
     state: StateFile,
     watch: Watch,
     reporter: Reporter<'a>,
@@ -308,13 +345,18 @@ impl<'a> Import<'a> {
         }
         let token = options.token.as_ref().map(|Token(token)| &**token);
         let token = token.filter(|token| !token.is_empty());
+        let mut state = StateFile::open(&path)?;
+        if let Some(before) = &options.moved_from {
+            state.server_moved(before.trim_end_matches('/'), url)?;
+        }
         let format = if options.fields.has_method() { "logmill" } else { "simple" };
         Ok(Self {
             url,
             customer,
             fields: &options.fields,
             poster: Poster::new(url, customer, format, token, patience),
-            state: StateFile::open(&path)?,
+            body_max: limits::IMPORT_BATCH_BYTES_MAX,
+            state,
             watch: Watch::new(followed, pace, Arc::clone(&options.stop)),
             reporter: Reporter::new(err),
             summary: Summary::default(),
@@ -341,12 +383,28 @@ impl<'a> Import<'a> {
         (self.url, self.customer)
     }
 
+    /// The cursor of a log that was read before.
+    fn cursor_of(&self, source: &Source) -> Result<Option<usize>, ImportError> {
+        let found = self.state.find(self.owner(), &source.prefix, source.id);
+        if found.is_none() {
+            self.is_nowhere_else(|log| log.is_of(&source.prefix))?;
+        }
+        Ok(found)
+    }
+
+    /// Whether none of these logs went to another address.
+    fn is_nowhere_else(&self, is_one: impl Fn(&Cursor) -> bool) -> Result<(), ImportError> {
+        let Some(log) = self.state.elsewhere(self.owner(), is_one) else { return Ok(()) };
+        let (name, before) = (log.name.clone(), log.url.clone());
+        Err(ImportError::Elsewhere { name, before, now: self.url.into() })
+    }
+
     /// Sends a batch of the log `name`, and says when the server is away and when it is back.
     #[allow(clippy::disallowed_methods, reason = "says how long the server was away")]
-    fn post(&mut self, name: &str, key: &str, body: &[u8]) -> Result<Posted, ImportError> {
+    fn post(&mut self, name: &str, key: &str, body: &[u8]) -> Result<Sent, ImportError> {
         let Self { poster, watch, reporter, .. } = self;
         let mut away = None;
-        let posted = poster.post(key, body, &mut |reason, pause| {
+        let sent = poster.post(key, body, &mut |reason, pause| {
             if away.is_none() {
                 away = Some(Instant::now());
                 reporter.note(name, &format!("trying again: {reason}"))?;
@@ -357,7 +415,7 @@ impl<'a> Import<'a> {
             let seconds = since.elapsed().as_secs_f64();
             reporter.note(name, &format!("the server took the batch after {seconds:.1} s"))?;
         }
-        Ok(posted)
+        Ok(sent)
     }
 
     fn end(mut self) -> Summary {

@@ -18,6 +18,16 @@ pub(super) use crate::client::{Patience, Posted};
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Counted(Posted),
+    /// The server takes no batch of that size, and cannot have counted it: it was asked once.
+    TooLarge {
+        detail: String,
+    },
+}
+
 /// Where batches go, for whom.
 pub(super) struct Poster {
     agent: Agent,
@@ -56,12 +66,16 @@ impl Poster {
         key: &str,
         body: &[u8],
         pause: &mut dyn FnMut(&str, Duration) -> io::Result<bool>,
-    ) -> Result<Posted, ImportError> {
+    ) -> Result<Sent, ImportError> {
+        let mut is_first = true;
         let started = Instant::now();
         let mut pauses = Pauses::new(self.patience);
         loop {
             let (reason, after) = match self.post_once(key, body) {
-                Answer::Posted(posted, _) => return Ok(posted),
+                Answer::Posted(posted, _) => return Ok(Sent::Counted(posted)),
+                Answer::Refused { status: 413, detail } if is_first => {
+                    return Ok(Sent::TooLarge { detail });
+                }
                 Answer::Refused { status, detail } => {
                     return Err(ImportError::Refused { status, detail });
                 }
@@ -74,6 +88,7 @@ impl Poster {
             if !pause(&reason, wait)? {
                 return Err(ImportError::Stopped { reason });
             }
+            is_first = false;
         }
     }
 

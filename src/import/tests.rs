@@ -4,6 +4,7 @@
 
 mod follow;
 mod server;
+mod servers;
 
 use std::fs;
 use std::io::Write as _;
@@ -60,11 +61,21 @@ impl Bench {
     }
 
     fn import_for(&mut self, customer: &str, name: &str) -> Result<Summary, ImportError> {
+        self.import_from(None, customer, name)
+    }
+
+    fn import_from(
+        &mut self,
+        moved_from: Option<&str>,
+        customer: &str,
+        name: &str,
+    ) -> Result<Summary, ImportError> {
         let options = ImportOptions {
             fields: self.fields.clone(),
             files: vec![self.path(name)],
             customer: customer.into(),
             url: format!("{}/", self.server.url),
+            moved_from: moved_from.map(str::to_owned),
             token: None,
             follow: false,
             stop: Arc::default(),

@@ -25,6 +25,7 @@ impl Bench {
             files: files.iter().map(|name| self.path(name)).collect(),
             customer: "acme".into(),
             url: self.server.url.clone(),
+            moved_from: None,
             token: None,
             state: Some(self.path("state/import.json")),
             follow: true,

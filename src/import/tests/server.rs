@@ -34,6 +34,8 @@ struct Received {
     script: VecDeque<Reply>,
     requests: usize,
     conflicts: usize,
+    /// Largest body that is taken, if there is such a limit.
+    body_max: Option<usize>,
 }
 
 pub(super) struct Server {
@@ -59,6 +61,10 @@ impl Server {
 
     pub(super) fn then(&self, replies: impl IntoIterator<Item = Reply>) {
         self.with(|received| received.script.extend(replies));
+    }
+
+    pub(super) fn takes_at_most(&self, bytes: usize) {
+        self.with(|received| received.body_max = Some(bytes));
     }
 
     pub(super) fn forget_replies(&self) {
@@ -115,6 +121,9 @@ fn answer(stream: TcpStream, shared: &Mutex<Received>) -> std::io::Result<()> {
             return Ok(());
         }
         Some(Reply::Status(status)) => (status, r#"{"detail":"as the test said"}"#),
+        _ if received.body_max.is_some_and(|max| body.len() > max) => {
+            (413, r#"{"detail":"send smaller batches"}"#)
+        }
         Some(Reply::Accept) | None => accept(&mut received, id, body),
     };
     drop(received);
