@@ -361,7 +361,7 @@ impl SeriesArgs {
 impl TailArgs {
     fn question(&self) -> Question {
         let from = format!("-{}m", self.minutes);
-        let question = Question::new("/analytics").with("from", Some(from));
+        let question = Question::new("/analytics/series").with("from", Some(from));
         self.filter.ask(question.with("timezone", self.timezone.as_ref()))
     }
 
@@ -460,7 +460,7 @@ mod tests {
         let text = "series --to now --window-size hour --split path --limit 3 --path-prefix /api/";
         assert_eq!(asked(text), series);
 
-        let tail = Question::new("/analytics").with("from", Some("-3m"));
+        let tail = Question::new("/analytics/series").with("from", Some("-3m"));
         assert_eq!(asked("tail --minutes 3"), tail);
         let all = Question::new("/analytics/top").with("limit", Some(limits::TOP_ROWS_MAX));
         assert_eq!(asked("export top"), all);

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use ureq::http::HeaderMap;
 
@@ -28,12 +29,16 @@ const PATIENCE: Patience = Patience {
     give_up_at_first_after: Duration::ZERO,
 };
 
+const JSON: &str = "application/json";
+
 /// A running server, and on whose behalf it is asked.
+#[derive(Clone)]
 pub struct Server {
     agent: ureq::Agent,
     url: String,
     customer: Option<String>,
     authorization: Option<String>,
+    patience: Patience,
 }
 
 /// What is asked: a route and its parameters, as the HTTP API names them.
@@ -50,13 +55,6 @@ pub(super) struct Page {
     /// The query of the next page.
     pub(super) next: Option<String>,
     pub(super) tag: Option<String>,
-}
-
-/// What one request came to, if nothing is wrong.
-enum Heard {
-    Page(Page),
-    /// The answer is the one that is known already.
-    Same,
 }
 
 /// Why there is nothing to show.
@@ -157,6 +155,13 @@ impl Question {
         self
     }
 
+    /// The same of another route, about this time.
+    pub(super) fn about(&self, route: &'static str, from: Timestamp, to: Timestamp) -> Self {
+        let mut parameters = self.parameters.clone();
+        parameters.retain(|(name, _)| !matches!(*name, "from" | "to"));
+        Self { route, parameters }.with("from", Some(from)).with("to", Some(to))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut all = self.parameters.iter();
         all.find(|(known, _)| *known == name).map(|(_, value)| &**value)
@@ -179,7 +184,15 @@ impl Server {
     pub fn new(url: String, customer: Option<String>, token: Option<&Token>) -> Self {
         let agent = client::agent(&url, "logmill-view", TIMEOUT);
         let authorization = token.and_then(Token::authorization);
-        Self { agent, url, customer, authorization }
+        Self { agent, url, customer, authorization, patience: PATIENCE }
+    }
+
+    /// The same, given one try for each page: whoever looks again and again needs no other.
+    pub(super) fn once(&self) -> Self {
+        let never = Duration::ZERO;
+        let patience =
+            Patience { give_up_after: never, give_up_at_first_after: never, ..self.patience };
+        Self { patience, ..self.clone() }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -191,15 +204,39 @@ impl Server {
         &self,
         question: &Question,
         accept: &str,
-        mut take: impl FnMut(Page) -> Result<bool, ViewError>,
+        take: impl FnMut(Page) -> Result<bool, ViewError>,
     ) -> Result<(), ViewError> {
+        self.pages_unless(None, question, accept, take).map(drop)
+    }
+
+    /// The same of JSON, unless the answer is the one with this tag; then what to know it by. An
+    /// answer of several pages has no tag: that of the first says nothing of those behind it.
+    pub(super) fn changed_pages(
+        &self,
+        known: Option<&str>,
+        question: &Question,
+        take: impl FnMut(Page) -> Result<bool, ViewError>,
+    ) -> Result<Option<String>, ViewError> {
+        self.pages_unless(known, question, JSON, take)
+    }
+
+    fn pages_unless(
+        &self,
+        known: Option<&str>,
+        question: &Question,
+        accept: &str,
+        mut take: impl FnMut(Page) -> Result<bool, ViewError>,
+    ) -> Result<Option<String>, ViewError> {
         let mut query: Option<String> = None;
         loop {
-            let page = self.page(question, query.as_deref(), accept)?;
-            let next = page.next.clone();
+            let known = known.filter(|_| query.is_none());
+            let Some(page) = self.page(question, query.as_deref(), accept, known)? else {
+                return Ok(known.map(str::to_owned));
+            };
+            let (next, tag) = (page.next.clone(), page.tag.clone());
             let wants_more = take(page)?;
             if next.is_none() || !wants_more {
-                return Ok(());
+                return Ok(tag.filter(|_| query.is_none() && next.is_none()));
             }
             if next == query {
                 return Err(self.foreign("its pages do not go on"));
@@ -210,22 +247,8 @@ impl Server {
 
     /// The answer's only page, or its first.
     pub(super) fn first_page(&self, question: &Question) -> Result<Page, ViewError> {
-        self.page(question, None, "application/json")
-    }
-
-    /// The answer, unless it is the one with this tag. One try; the error is `Unreachable` if it
-    /// makes sense to try again.
-    pub(super) fn changed(
-        &self,
-        question: &Question,
-        known: Option<&str>,
-    ) -> Result<Option<Page>, ViewError> {
-        match self.ask(question, None, "application/json", known) {
-            Ok(Heard::Page(page)) => Ok(Some(page)),
-            Ok(Heard::Same) => Ok(None),
-            Err(Failed::Lasting(error)) => Err(*error),
-            Err(Failed::Passing { reason, .. }) => Err(self.unreachable(reason)),
-        }
+        let page = self.page(question, None, JSON, None)?;
+        page.ok_or_else(|| self.foreign("nothing has changed, unasked"))
     }
 
     pub(super) fn foreign(&self, reason: &(impl ToString + ?Sized)) -> ViewError {
@@ -236,17 +259,18 @@ impl Server {
         ViewError::Unreachable { url: self.url.clone(), reason }
     }
 
+    /// A page, unless it is the one with this tag.
     fn page(
         &self,
         question: &Question,
         query: Option<&str>,
         accept: &str,
-    ) -> Result<Page, ViewError> {
-        let (began, mut pauses, mut heard) = (Instant::now(), Pauses::new(PATIENCE), false);
+        known: Option<&str>,
+    ) -> Result<Option<Page>, ViewError> {
+        let (began, mut pauses, mut heard) = (Instant::now(), Pauses::new(self.patience), false);
         loop {
-            let (reason, after) = match self.ask(question, query, accept, None) {
-                Ok(Heard::Page(page)) => return Ok(page),
-                Ok(Heard::Same) => return Err(self.foreign("nothing has changed, unasked")),
+            let (reason, after) = match self.ask(question, query, accept, known) {
+                Ok(page) => return Ok(page),
                 Err(Failed::Lasting(error)) => return Err(*error),
                 Err(Failed::Passing { reason, after, answered }) => {
                     heard |= answered || query.is_some();
@@ -266,7 +290,7 @@ impl Server {
         query: Option<&str>,
         accept: &str,
         known: Option<&str>,
-    ) -> Result<Heard, Failed> {
+    ) -> Result<Option<Page>, Failed> {
         let route = format!("{}{}", self.url, question.route);
         let mut request = match query {
             Some(query) => self.agent.get(format!("{route}?{query}")),
@@ -294,8 +318,8 @@ impl Server {
         };
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
-        if status == 304 {
-            return Ok(Heard::Same);
+        if status == 304 && known.is_some() {
+            return Ok(None);
         }
         let body = body.into_with_config().limit(limits::VIEW_ANSWER_BYTES_MAX).read_to_vec();
         let body = match body {
@@ -308,7 +332,7 @@ impl Server {
         if status == 200 {
             let tag = parts.headers.get("etag").and_then(|tag| tag.to_str().ok());
             let (next, tag) = (next(&parts.headers), tag.map(str::to_owned));
-            return Ok(Heard::Page(Page { body, next, tag }));
+            return Ok(Some(Page { body, next, tag }));
         }
         let Problem { kind, title, detail } = serde_json::from_slice(&body).unwrap_or_default();
         let text = String::from_utf8_lossy(&body).trim().chars().take(300).collect();
