@@ -45,7 +45,8 @@ Examples:
   logmill export series --customer acme --from -90d --window-size day --format csv
   logmill export top --customer acme --by path --from -7d | head
 
---output has the file whole or not at all. Without --limit, all keys of top are exported.";
+--output has the file whole or not at all; a pipe or a device gets it as it comes. Without --limit,
+all keys of top are exported.";
 
 /// What can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

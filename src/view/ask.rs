@@ -123,7 +123,7 @@ impl ViewError {
             }
             Self::Refused { .. } => "try again; the server's log may say more",
             Self::TooLong => "ask for a shorter range, or for --window-size hour",
-            Self::File { .. } => "choose another --output; nothing was written there",
+            Self::File { .. } => "choose another --output; a file that is there stays as it was",
             Self::Output(_) => return None,
         })
     }
