@@ -1,10 +1,11 @@
-//! What the clients of a running server share: how they reach it, what an answer to a batch means,
-//! and how long they pause before they try again.
+//! What the clients of a running server share: how they reach it, who they say they are, what an
+//! answer to a batch means, and how long they pause before they try again.
 //!
 //! It must never take an answer for an acknowledgement that does not say so: only 202, and 409 of
 //! the type [`ALREADY_ACCEPTED`], are. And 429, 502, 503, 504 and a lost connection alone mean
 //! "again".
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -17,6 +18,35 @@ use crate::limits;
 
 /// Problem type of a batch that was counted before.
 const ALREADY_ACCEPTED: &str = "/problems/batch-already-accepted";
+
+/// A bearer token (RFC 6750); never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Any that a server may have in its tokens file, and more. None at all is how compose files
+    /// and shells write "not set".
+    ///
+    /// # Errors
+    /// It has other characters.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a token consists of visible ASCII characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The value of the header; none if the token is empty, which means that there is none.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("Bearer {}", self.0))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token")
+    }
+}
 
 /// How long and how often to try.
 #[derive(Debug, Clone, Copy)]
@@ -216,4 +246,34 @@ fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) % 1_000;
     let share = u32::try_from(random).unwrap_or_default();
     pause / 2 + pause / 2 * share / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test makes a tokens file")]
+
+    use super::*;
+    use crate::decode::Formats;
+    use crate::entropy::SystemEntropy;
+    use crate::tokens::Tokens;
+
+    /// Whatever a server takes can be sent to it.
+    #[test]
+    fn a_token_of_a_server_is_one_of_a_client() {
+        let visible: String = ('!'..='~').collect();
+        let home = tempfile::tempdir().expect("a directory");
+        let (path, quoted) = (home.path().join("tokens.toml"), toml::Value::from(&*visible));
+        std::fs::write(&path, format!("[[token]]\ntoken = {quoted}\noperator = true\n"))
+            .expect("written");
+        let server = Tokens::open(&path, Formats::default(), &SystemEntropy).expect("a right file");
+        assert!(server.find(&visible).is_some());
+        let client = Token::new(&visible).expect("a token");
+        assert_eq!(client.authorization(), Some(format!("Bearer {visible}")));
+        assert!(!format!("{client:?}").contains(&visible));
+
+        for no_token in ["two words", "s\u{e9}cret", "a\n"] {
+            assert!(Token::new(no_token).is_err(), "{no_token:?}");
+        }
+        assert_eq!(Token::new("").expect("none").authorization(), None);
+    }
 }

@@ -15,6 +15,7 @@ use super::healthcheck::base_url;
 use super::{Exit, server_url};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::ids::CustomerId;
+use crate::import::Token;
 use crate::loadgen::{self, Compression, LoadOptions, Stop};
 
 const EXAMPLES: &str = "\
@@ -42,9 +43,9 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "URL", value_parser = server_url)]
     url: Option<String>,
 
-    /// Sent with every request as Authorization: Bearer
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
-    token: Option<String>,
+    /// Bearer token; the variable hides it from others
+    #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
+    token: Option<Token>,
 
     /// Customers, load-RUN-01 and so on, the busiest first
     #[arg(long, value_name = "N", default_value_t = 20,
@@ -171,11 +172,6 @@ fn run_id(text: &str) -> Result<String, &'static str> {
     let fits = (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     fits.then(|| text.to_owned()).ok_or("1 to 64 letters, digits, dots, dashes and underscores")
-}
-
-fn token(text: &str) -> Result<String, &'static str> {
-    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned()).ok_or("visible ASCII characters")
 }
 
 /// Sends the load to `--url`, or to the server that `listen` means on this machine.

@@ -21,7 +21,7 @@ use super::books::Books;
 use super::feed::{Feed, Stop};
 use super::traffic::{Batch, Counted, Traffic, Turn};
 use super::{Compression, Ended};
-use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt};
+use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt, Token};
 use crate::limits;
 
 /// How long one request may take.
@@ -35,15 +35,15 @@ const LATENCY_MAX_US: u64 = 3_600_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) url: String,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
     pub(super) compression: Option<Compression>,
     pub(super) patience: Patience,
 }
 
 impl Target {
-    /// The value of the header, if there is a token (RFC 6750).
+    /// The value of the header, if there is a token.
     pub(super) fn authorization(&self) -> Option<String> {
-        self.token.as_ref().map(|token| format!("Bearer {token}"))
+        self.token.as_ref().and_then(Token::authorization)
     }
 }
 
