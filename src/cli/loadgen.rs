@@ -1,5 +1,6 @@
 //! `logmill loadgen`: what can be asked of it, and how it ends.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -201,7 +202,11 @@ impl LoadgenArgs {
         });
         let customers = match &self.customer[..] {
             [] => names(&run_id, self.customers),
-            named => named.iter().map(|customer| customer.as_str().to_owned()).collect(),
+            named => {
+                // Who is named twice is one customer, and has one book.
+                let (mut seen, named) = (HashSet::new(), named.iter().map(CustomerId::as_str));
+                named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+            }
         };
         let is_endless = [self.entries, self.batches] == [None, None];
         LoadOptions {
@@ -297,7 +302,7 @@ mod tests {
             given("--run-id a --customers 100").last().map(|name| &**name),
             Some("load-a-100")
         );
-        assert_eq!(given("--customer acme --customer other"), ["acme", "other"]);
+        assert_eq!(given("--customer b --customer a --customer b"), ["b", "a"]);
         assert_ne!(given(""), given(""));
         for customer in given(&format!("--run-id {}", "x".repeat(64))) {
             assert!(CustomerId::new(&customer).is_ok(), "{customer}");
