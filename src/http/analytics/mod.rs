@@ -372,6 +372,10 @@ pub(super) fn failed(app: &App, error: QueryError) -> Problem {
             let detail = format!("{detail}; from={from}&to={to} does not");
             Problem::new(Type::InvalidQuery, detail)
         }
+        QueryError::TooManyKeysBefore => {
+            let detail = format!("{detail}; ask without compare, or for a shorter range");
+            Problem::new(Type::InvalidQuery, detail)
+        }
         QueryError::TooManyCustomers => Problem::new(
             Type::InvalidQuery,
             format!("{detail}; ask for a shorter range, or a prefix"),
