@@ -187,7 +187,7 @@ fn paged() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let (tell, asked) = mpsc::channel();
-    let serve = move || {
+    thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let target = lines.next().unwrap_or_default();
@@ -203,8 +203,7 @@ fn paged() -> (String, mpsc::Receiver<String>) {
             tell.send(target).ok();
             write!(&stream, "{head}\r\n{link}\r\n{body}").expect("it listens");
         }
-    };
-    thread::Builder::new().spawn(serve).expect("a thread");
+    });
     (url, asked)
 }
 
