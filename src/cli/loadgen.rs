@@ -4,16 +4,14 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
 use humantime_serde::re::humantime;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::healthcheck::base_url;
-use super::{Exit, server_url};
+use super::{Exit, server_url, signals};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::ids::CustomerId;
 use crate::import::Token;
@@ -178,7 +176,9 @@ fn run_id(text: &str) -> Result<String, &'static str> {
 /// Sends the load to `--url`, or to the server that `listen` means on this machine.
 pub fn run(args: &LoadgenArgs, listen: SocketAddr, out: &mut impl Write) -> Exit {
     let stop = Arc::new(Stop::default());
-    let sent = ask_at_signals(&stop).and_then(|()| loadgen::run(&args.options(listen), &stop));
+    let ask = Arc::clone(&stop);
+    let sent = signals::ask_at_first(move || ask.ask())
+        .and_then(|()| loadgen::run(&args.options(listen), &stop));
     let printed = sent.and_then(|report| {
         if args.json { report.print_json(out) } else { report.print(out) }?;
         Ok(report.exit_code())
@@ -240,31 +240,6 @@ impl LoadgenArgs {
 fn names(run_id: &str, count: u16) -> Vec<String> {
     let width = count.to_string().len().max(2);
     (1..=count).map(|number| format!("load-{run_id}-{number:0width$}")).collect()
-}
-
-/// From now on, SIGINT and SIGTERM ask for an end; the second one ends the process.
-pub(super) fn ask_at_signals(stop: &Arc<Stop>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let stop = Arc::clone(stop);
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    })?;
-    let wait = move || {
-        for is_first in [true, false] {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            });
-            stop.ask();
-            if !is_first {
-                writeln!(io::stderr(), "interrupted, without a report").ok();
-                std::process::exit(2);
-            }
-        }
-    };
-    thread::Builder::new().name("loadgen-signals".to_owned()).spawn(wait).map(drop)
 }
 
 #[cfg(test)]

@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::healthcheck::base_url;
-use super::import::end_at_signals;
-use super::{Exit, server_url};
+use super::{Exit, server_url, signals};
 use crate::ids::CustomerId;
 use crate::import::Token;
 use crate::limits;
@@ -373,7 +372,8 @@ impl TailArgs {
         out: &mut impl Write,
     ) -> Result<(), ViewError> {
         let stop: Arc<AtomicBool> = Arc::default();
-        end_at_signals(&stop)?;
+        let ask = Arc::clone(&stop);
+        signals::ask_at_first(move || ask.store(true, Ordering::Relaxed))?;
         let (server, question) = (self.asked.server(listen), self.question());
         let err = &mut io::stderr().lock();
         view::tail(&server, &question, self.json, screen, &stop, (out, err))
