@@ -1,9 +1,12 @@
 //! What the clients of a running server share: how they reach it, who they say they are, what an
-//! answer to a batch means, and how long they pause before they try again.
+//! answer to a batch means, and how long they pause before they try again; `ask` has answers to
+//! questions, page by page.
 //!
 //! It must never take an answer for an acknowledgement that does not say so: only 202, and 409 of
 //! the type [`ALREADY_ACCEPTED`], are. And 429, 502, 503, 504 and a lost connection alone mean
 //! "again".
+
+mod ask;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +16,9 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, Response};
 use ureq::typestate::WithBody;
 use ureq::{Agent, Body, RequestBuilder};
+
+pub(crate) use ask::Page;
+pub use ask::{AskError, Question, Server};
 
 use crate::limits;
 
@@ -72,6 +78,11 @@ impl Patience {
     /// For whose batches wait safely for as long as the server is away.
     pub(crate) const ENDLESS: Self =
         Self { give_up_after: Duration::MAX, give_up_at_first_after: Duration::MAX, ..Self::USUAL };
+
+    /// The same for a server that is known to be there.
+    pub(crate) fn of_known(self) -> Self {
+        Self { give_up_at_first_after: self.give_up_after, ..self }
+    }
 }
 
 /// The pauses between the tries of one batch.
@@ -131,6 +142,17 @@ struct Problem {
     title: String,
     detail: String,
     accepted: Receipt,
+}
+
+impl Problem {
+    /// What a body says, and that in words, whatever it is.
+    fn read(body: &str) -> (Self, String) {
+        let problem: Self = serde_json::from_str(body).unwrap_or_default();
+        let text = body.trim().chars().take(300).collect();
+        let said = [&problem.detail, &problem.title, &text].into_iter().find(|t| !t.is_empty());
+        let detail = said.cloned().unwrap_or_default();
+        (problem, detail)
+    }
 }
 
 /// What one try to send a batch came to.
@@ -196,12 +218,10 @@ pub(crate) fn judge(response: Response<Body>) -> Answer {
         let posted = if replayed { Posted::Already } else { Posted::Accepted };
         return Answer::Posted(posted, serde_json::from_str(&text).unwrap_or_default());
     }
-    let problem: Problem = serde_json::from_str(&text).unwrap_or_default();
+    let (problem, detail) = Problem::read(&text);
     if status == 409 && problem.kind.ends_with(ALREADY_ACCEPTED) {
         return Answer::Posted(Posted::Already, problem.accepted);
     }
-    let said = [problem.detail, problem.title, text.trim().chars().take(300).collect()];
-    let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     if means_later(status) {
         let after = retry_after(&parts.headers);
         return Answer::Later { reason: format!("the server answers {status}: {detail}"), after };
@@ -220,18 +240,18 @@ pub(crate) fn failed(error: &ureq::Error) -> Answer {
 
 /// Whether an answer with this status asks for another try; 502 and 504 come from a proxy that does
 /// not reach the server.
-pub(crate) fn means_later(status: u16) -> bool {
+fn means_later(status: u16) -> bool {
     matches!(status, 429 | 502 | 503 | 504)
 }
 
 /// `Retry-After` in seconds; a date there leaves the pause to us.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("retry-after")?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Errors that no retry can end: they lie in what the user asked for.
-pub(crate) fn is_lasting(error: &ureq::Error) -> bool {
+fn is_lasting(error: &ureq::Error) -> bool {
     use ureq::Error;
     matches!(error, Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl | Error::Tls(_))
 }

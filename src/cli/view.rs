@@ -317,7 +317,7 @@ impl Asked {
     fn server(&self, listen: SocketAddr) -> Server {
         let url = self.url.clone().unwrap_or_else(|| base_url(listen));
         let customer = self.customer.as_ref().map(ToString::to_string);
-        Server::new(url, customer, self.token.as_ref())
+        view::server(url, customer, self.token.as_ref())
     }
 }
 

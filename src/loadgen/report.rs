@@ -15,6 +15,7 @@ use super::Ended;
 use super::books::Comparison;
 use super::send::Tally;
 use super::traffic::{Shape, rfc3339};
+use crate::client::AskError;
 
 /// The numbers of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -145,7 +146,7 @@ impl Report {
         }
     }
 
-    pub(super) fn verified(&mut self, outcome: Result<Comparison, String>) {
+    pub(super) fn verified(&mut self, outcome: Result<Comparison, AskError>) {
         self.verification = Some(match outcome {
             Ok(Comparison { windows, requests, unknown, differences, shown }) => Verification {
                 windows,
@@ -161,7 +162,7 @@ impl Report {
                 left_out: 0,
                 differences: 0,
                 shown: Vec::new(),
-                failed: Some(error),
+                failed: Some(error.to_string()),
             },
         });
     }

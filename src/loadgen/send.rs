@@ -25,7 +25,7 @@ use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt, Token};
 use crate::limits;
 
 /// How long one request may take.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Batches of a connection that are sent before one that is to be sent again comes again.
 const AGAIN_AFTER: usize = 8;
 /// The longest latency that is told apart from longer ones, in µs.
@@ -42,7 +42,7 @@ pub(super) struct Target {
 
 impl Target {
     /// The value of the header, if there is a token.
-    pub(super) fn authorization(&self) -> Option<String> {
+    fn authorization(&self) -> Option<String> {
         self.token.as_ref().and_then(Token::authorization)
     }
 }

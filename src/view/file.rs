@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{self, Path, PathBuf};
 
-use super::ask::ViewError;
+use super::error::ViewError;
 
 /// As many links in a row as Linux follows.
 const LINKS_MAX: usize = 40;

@@ -18,9 +18,10 @@ use console::truncate_str;
 use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Point, Series, Window, Windows};
-use super::ask::{Question, Server, ViewError};
+use super::error::ViewError;
 use super::export::escaped;
 use super::text::{Screen, clean, minute, number, percent, right};
+use crate::client::{AskError, Page, Question, Server};
 
 /// Between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub fn tail(
             .and_then(|news| minutes.print(news, &server, question, is_json, (screen, &mut *out)));
         match printed {
             Ok(()) => {}
-            Err(ViewError::Unreachable { url, reason }) => {
+            Err(ViewError::Ask(AskError::Unreachable { url, reason })) => {
                 if !std::mem::replace(&mut is_away, true) {
                     writeln!(err, "waiting for {url}: {}", clean(&reason))?;
                     minutes.line_is_over();
@@ -116,13 +117,14 @@ impl Minutes {
     /// Which minutes have other numbers than those printed.
     pub(super) fn look(&mut self, server: &Server, question: &Question) -> Result<News, ViewError> {
         let (mut points, mut is_known) = (Vec::new(), true);
-        let tag = server.changed_pages(self.tag.as_deref(), question, |page| {
+        let take = |page: Page| -> Result<bool, ViewError> {
             let page: Series =
                 serde_json::from_slice(&page.body).map_err(|error| server.foreign(&error))?;
             points.extend(page.points);
             is_known = false;
             Ok(true)
-        })?;
+        };
+        let tag = server.changed_pages(self.tag.as_deref(), question, take)?;
         if !is_known {
             // What has left the range cannot come back.
             let starts: HashSet<&str> = points.iter().map(|point| &*point.window_start).collect();
@@ -155,7 +157,7 @@ impl Minutes {
     ) -> Result<(), ViewError> {
         for (from, to) in news.runs {
             let question = question.about("/analytics", from, to);
-            server.pages(&question, "application/json", |page| {
+            server.pages(&question, "application/json", |page| -> Result<bool, ViewError> {
                 let lines = self.news(&page.body, is_json, screen);
                 for line in lines.map_err(|error| server.foreign(&error))? {
                     line.print(out)?;

@@ -8,11 +8,11 @@ use std::thread;
 use serde_json::json;
 
 use super::answer::{Series, Top};
-use super::ask::{Question, Server};
 use super::series::{Drawing, blocks};
 use super::tail::{Minutes, NewsLine};
 use super::text::{self, Screen, change, clean, minute, percent};
 use super::top::table;
+use crate::client::Question;
 
 const PIPE: Screen = Screen { is_terminal: false, is_coloured: false, columns: 60 };
 const TERMINAL: Screen = Screen { is_terminal: true, is_coloured: true, columns: 60 };
@@ -187,7 +187,7 @@ fn paged() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let (tell, asked) = mpsc::channel();
-    thread::spawn(move || {
+    let serve = move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let target = lines.next().unwrap_or_default();
@@ -203,7 +203,8 @@ fn paged() -> (String, mpsc::Receiver<String>) {
             tell.send(target).ok();
             write!(&stream, "{head}\r\n{link}\r\n{body}").expect("it listens");
         }
-    });
+    };
+    thread::Builder::new().spawn(serve).expect("a thread");
     (url, asked)
 }
 
@@ -212,7 +213,7 @@ fn paged() -> (String, mpsc::Receiver<String>) {
 #[test]
 fn a_tail_reads_to_the_last_page() {
     let (url, asked) = paged();
-    let server = Server::new(url, None, None).once();
+    let server = super::server(url, None, None).once();
     let question = Question::new("/analytics/series").with("kind", Some("ai"));
     let mut minutes = Minutes::default();
     let mut look = || {

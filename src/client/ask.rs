@@ -1,37 +1,25 @@
 //! Asking a running server: one question, as many pages as its answer has.
 //!
-//! A page counts when it has been read to its end; until then it can be asked for again. A server
-//! that has never answered is given up at once, for it is more likely not there at all.
+//! A page counts when it has been read to its end; until then it can be asked for again. What the
+//! server says is handed on as it is: it may hold anything, and is not fit for a terminal.
 
 #![allow(clippy::disallowed_methods, reason = "retries of a client wait in real time")]
 
-use std::io;
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use ureq::http::HeaderMap;
 
-use super::text::clean;
-use crate::client::{self, Patience, Pauses, means_later, retry_after};
-use crate::import::Token;
+use super::{Patience, Pauses, Problem, Token, is_lasting, means_later, retry_after};
 use crate::limits;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const PATIENCE: Patience = Patience {
-    pause_min: Duration::from_millis(200),
-    pause_max: Duration::from_secs(5),
-    give_up_after: Duration::from_secs(60),
-    give_up_at_first_after: Duration::ZERO,
-};
-
 const JSON: &str = "application/json";
 
-/// A running server, and on whose behalf it is asked.
+/// A running server, on whose behalf it is asked, and how patiently.
 #[derive(Clone)]
 pub struct Server {
     agent: ureq::Agent,
@@ -50,16 +38,16 @@ pub struct Question {
 
 /// One page of an answer.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) body: Vec<u8>,
+pub(crate) struct Page {
+    pub(crate) body: Vec<u8>,
     /// The query of the next page.
-    pub(super) next: Option<String>,
-    pub(super) tag: Option<String>,
+    pub(crate) next: Option<String>,
+    pub(crate) tag: Option<String>,
 }
 
-/// Why there is nothing to show.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ViewError {
+pub enum AskError {
     /// Nobody answers.
     #[error("{url} does not answer: {reason}")]
     Unreachable {
@@ -88,57 +76,6 @@ pub enum ViewError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The answer has more points than can be drawn.
-    #[error("the answer has more than {} numbers", limits::VIEW_NUMBERS_MAX)]
-    TooLong,
-    /// The output cannot be written.
-    #[error("cannot write: {0}")]
-    Output(#[from] io::Error),
-    /// The file of an export cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-}
-
-impl ViewError {
-    /// What a person should do, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unreachable { .. } => "start a server with `logmill`, or name another with --url",
-            Self::Refused { problem, .. } if problem.ends_with("/missing-customer-id") => {
-                "say whose requests: --customer ID"
-            }
-            Self::Refused { status: 400, .. } => "--help lists what can be asked",
-            Self::Refused { status: 401, .. } => "set LOGMILL_TOKEN to a token of this server",
-            Self::Refused { status: 403, .. } => {
-                "set LOGMILL_TOKEN to a token that may read this customer"
-            }
-            Self::Refused { status: 404, .. } | Self::Foreign { .. } => {
-                "--url must be a logmill server of this version: http://HOST:PORT"
-            }
-            Self::Refused { .. } => "try again; the server's log may say more",
-            Self::TooLong => "ask for a shorter range, or for --window-size hour",
-            Self::File { .. } => "choose another --output; a file that is there stays as it was",
-            Self::Output(_) => return None,
-        })
-    }
-
-    /// Whether the command or its surroundings must be mended before it can work.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Refused { status: 400..=499, .. } | Self::TooLong)
-    }
-
-    /// Whether whoever reads has seen enough.
-    #[must_use]
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
 }
 
 impl Question {
@@ -156,77 +93,73 @@ impl Question {
     }
 
     /// The same of another route, about this time.
-    pub(super) fn about(&self, route: &'static str, from: Timestamp, to: Timestamp) -> Self {
+    pub(crate) fn about(&self, route: &'static str, from: Timestamp, to: Timestamp) -> Self {
         let mut parameters = self.parameters.clone();
         parameters.retain(|(name, _)| !matches!(*name, "from" | "to"));
         Self { route, parameters }.with("from", Some(from)).with("to", Some(to))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut all = self.parameters.iter();
         all.find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 }
 
-/// The parts of problem+json that a person needs.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    title: String,
-    detail: String,
-}
-
 impl Server {
-    /// The server at `url`, asked by this customer and with this token.
-    #[must_use]
-    pub fn new(url: String, customer: Option<String>, token: Option<&Token>) -> Self {
-        let agent = client::agent(&url, "logmill-view", TIMEOUT);
+    /// The server at `url`, asked by a client of this name.
+    pub(crate) fn new(
+        name: &str,
+        url: String,
+        customer: Option<String>,
+        token: Option<&Token>,
+        patience: Patience,
+    ) -> Self {
+        let agent = super::agent(&url, name, TIMEOUT);
         let authorization = token.and_then(Token::authorization);
-        Self { agent, url, customer, authorization, patience: PATIENCE }
+        Self { agent, url, customer, authorization, patience }
+    }
+
+    /// The same, asked on behalf of this customer.
+    pub(crate) fn of(&self, customer: &str) -> Self {
+        Self { customer: Some(customer.to_owned()), ..self.clone() }
     }
 
     /// The same, given one try for each page: whoever looks again and again needs no other.
-    pub(super) fn once(&self) -> Self {
+    pub(crate) fn once(&self) -> Self {
         let never = Duration::ZERO;
         let patience =
             Patience { give_up_after: never, give_up_at_first_after: never, ..self.patience };
         Self { patience, ..self.clone() }
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Every page of the answer, in order, until `take` wants no more.
-    pub(super) fn pages(
+    pub(crate) fn pages<E: From<AskError>>(
         &self,
         question: &Question,
         accept: &str,
-        take: impl FnMut(Page) -> Result<bool, ViewError>,
-    ) -> Result<(), ViewError> {
+        take: impl FnMut(Page) -> Result<bool, E>,
+    ) -> Result<(), E> {
         self.pages_unless(None, question, accept, take).map(drop)
     }
 
     /// The same of JSON, unless the answer is the one with this tag; then what to know it by. An
     /// answer of several pages has no tag: that of the first says nothing of those behind it.
-    pub(super) fn changed_pages(
+    pub(crate) fn changed_pages<E: From<AskError>>(
         &self,
         known: Option<&str>,
         question: &Question,
-        take: impl FnMut(Page) -> Result<bool, ViewError>,
-    ) -> Result<Option<String>, ViewError> {
+        take: impl FnMut(Page) -> Result<bool, E>,
+    ) -> Result<Option<String>, E> {
         self.pages_unless(known, question, JSON, take)
     }
 
-    fn pages_unless(
+    fn pages_unless<E: From<AskError>>(
         &self,
         known: Option<&str>,
         question: &Question,
         accept: &str,
-        mut take: impl FnMut(Page) -> Result<bool, ViewError>,
-    ) -> Result<Option<String>, ViewError> {
+        mut take: impl FnMut(Page) -> Result<bool, E>,
+    ) -> Result<Option<String>, E> {
         let mut query: Option<String> = None;
         loop {
             let known = known.filter(|_| query.is_none());
@@ -239,24 +172,28 @@ impl Server {
                 return Ok(tag.filter(|_| query.is_none() && next.is_none()));
             }
             if next == query {
-                return Err(self.foreign("its pages do not go on"));
+                return Err(self.foreign("its pages do not go on").into());
             }
             query = next;
         }
     }
 
     /// The answer's only page, or its first.
-    pub(super) fn first_page(&self, question: &Question) -> Result<Page, ViewError> {
+    pub(crate) fn first_page(&self, question: &Question) -> Result<Page, AskError> {
         let page = self.page(question, None, JSON, None)?;
         page.ok_or_else(|| self.foreign("nothing has changed, unasked"))
     }
 
-    pub(super) fn foreign(&self, reason: &(impl ToString + ?Sized)) -> ViewError {
-        ViewError::Foreign { url: self.url.clone(), reason: clean(&reason.to_string()) }
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
-    fn unreachable(&self, reason: String) -> ViewError {
-        ViewError::Unreachable { url: self.url.clone(), reason }
+    pub(crate) fn foreign(&self, reason: &(impl ToString + ?Sized)) -> AskError {
+        AskError::Foreign { url: self.url.clone(), reason: reason.to_string() }
+    }
+
+    fn unreachable(&self, reason: String) -> AskError {
+        AskError::Unreachable { url: self.url.clone(), reason }
     }
 
     /// A page, unless it is the one with this tag.
@@ -266,7 +203,7 @@ impl Server {
         query: Option<&str>,
         accept: &str,
         known: Option<&str>,
-    ) -> Result<Option<Page>, ViewError> {
+    ) -> Result<Option<Page>, AskError> {
         let (began, mut pauses, mut heard) = (Instant::now(), Pauses::new(self.patience), false);
         loop {
             let (reason, after) = match self.ask(question, query, accept, known) {
@@ -311,7 +248,7 @@ impl Server {
         }
         let response = match request.call() {
             Ok(response) => response,
-            Err(error) if client::is_lasting(&error) => {
+            Err(error) if is_lasting(&error) => {
                 return Err(Failed::lasting(self.unreachable(error.to_string())));
             }
             Err(error) => return Err(Failed::passing(error.to_string(), None, false)),
@@ -321,7 +258,7 @@ impl Server {
         if status == 304 && known.is_some() {
             return Ok(None);
         }
-        let body = body.into_with_config().limit(limits::VIEW_ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.into_with_config().limit(limits::PAGE_READ_BYTES_MAX).read_to_vec();
         let body = match body {
             Ok(body) => body,
             Err(ureq::Error::BodyExceedsLimit(_)) => {
@@ -334,16 +271,13 @@ impl Server {
             let (next, tag) = (next(&parts.headers), tag.map(str::to_owned));
             return Ok(Some(Page { body, next, tag }));
         }
-        let Problem { kind, title, detail } = serde_json::from_slice(&body).unwrap_or_default();
-        let text = String::from_utf8_lossy(&body).trim().chars().take(300).collect();
-        let said = [detail, title, text].into_iter().find(|text| !text.is_empty());
-        let detail = clean(&said.unwrap_or_default());
+        let (problem, detail) = Problem::read(&String::from_utf8_lossy(&body));
         if means_later(status) {
             let reason = format!("it says {status}: {detail}");
             return Err(Failed::passing(reason, retry_after(&parts.headers), true));
         }
         let url = self.url.clone();
-        Err(Failed::lasting(ViewError::Refused { url, status, problem: kind, detail }))
+        Err(Failed::lasting(AskError::Refused { url, status, problem: problem.kind, detail }))
     }
 }
 
@@ -352,11 +286,11 @@ enum Failed {
     /// Another try may.
     Passing { reason: String, after: Option<Duration>, answered: bool },
     /// No other try will.
-    Lasting(Box<ViewError>),
+    Lasting(Box<AskError>),
 }
 
 impl Failed {
-    fn lasting(error: ViewError) -> Self {
+    fn lasting(error: AskError) -> Self {
         Self::Lasting(Box::new(error))
     }
 
@@ -398,25 +332,5 @@ mod tests {
         for link in [r#"</a?b=c>; rel="prev""#, r#"</a>; rel="next""#, "nonsense", ""] {
             assert_eq!(next(link), None, "{link}");
         }
-    }
-
-    /// Whoever gave a wrong flag or token must mend that; a server that is away may come back.
-    #[test]
-    fn errors_say_what_to_do() {
-        let refused = |status, problem: &str| ViewError::Refused {
-            url: "http://h".into(),
-            status,
-            problem: problem.into(),
-            detail: "no".into(),
-        };
-        let hint = |error: &ViewError| error.hint().unwrap_or_default();
-        assert!(hint(&refused(400, "/problems/missing-customer-id")).contains("--customer"));
-        assert!(hint(&refused(401, "/problems/unauthorized")).contains("LOGMILL_TOKEN"));
-        assert!(refused(403, "/problems/forbidden").is_usage());
-        assert!(!refused(500, "/problems/internal").is_usage());
-        let away = ViewError::Unreachable { url: "http://h".into(), reason: "refused".into() };
-        assert!(!away.is_usage() && hint(&away).contains("--url"));
-        let pipe = ViewError::Output(io::ErrorKind::BrokenPipe.into());
-        assert!(pipe.is_broken_pipe() && pipe.hint().is_none());
     }
 }
