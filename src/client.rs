@@ -1,10 +1,14 @@
-//! What the clients of a running server share: how they reach it, what an answer to a batch means,
-//! and how long they pause before they try again.
+//! What the clients of a running server share: how they reach it, who they say they are, what an
+//! answer to a batch means, and how long they pause before they try again; `ask` has answers to
+//! questions, page by page.
 //!
 //! It must never take an answer for an acknowledgement that does not say so: only 202, and 409 of
 //! the type [`ALREADY_ACCEPTED`], are. And 429, 502, 503, 504 and a lost connection alone mean
 //! "again".
 
+mod ask;
+
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -13,10 +17,42 @@ use ureq::http::{HeaderMap, Response};
 use ureq::typestate::WithBody;
 use ureq::{Agent, Body, RequestBuilder};
 
+pub(crate) use ask::Page;
+pub use ask::{AskError, Question, Server};
+
 use crate::limits;
 
 /// Problem type of a batch that was counted before.
 const ALREADY_ACCEPTED: &str = "/problems/batch-already-accepted";
+
+/// A bearer token (RFC 6750); never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Any that a server may have in its tokens file, and more. None at all is how compose files
+    /// and shells write "not set".
+    ///
+    /// # Errors
+    /// It has other characters.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a token consists of visible ASCII characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The value of the header; none if the token is empty, which means that there is none.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("Bearer {}", self.0))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token")
+    }
+}
 
 /// How long and how often to try.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +78,11 @@ impl Patience {
     /// For whose batches wait safely for as long as the server is away.
     pub(crate) const ENDLESS: Self =
         Self { give_up_after: Duration::MAX, give_up_at_first_after: Duration::MAX, ..Self::USUAL };
+
+    /// The same for a server that is known to be there.
+    pub(crate) fn of_known(self) -> Self {
+        Self { give_up_at_first_after: self.give_up_after, ..self }
+    }
 }
 
 /// The pauses between the tries of one batch.
@@ -101,6 +142,17 @@ struct Problem {
     title: String,
     detail: String,
     accepted: Receipt,
+}
+
+impl Problem {
+    /// What a body says, and that in words, whatever it is.
+    fn read(body: &str) -> (Self, String) {
+        let problem: Self = serde_json::from_str(body).unwrap_or_default();
+        let text = body.trim().chars().take(300).collect();
+        let said = [&problem.detail, &problem.title, &text].into_iter().find(|t| !t.is_empty());
+        let detail = said.cloned().unwrap_or_default();
+        (problem, detail)
+    }
 }
 
 /// What one try to send a batch came to.
@@ -166,12 +218,10 @@ pub(crate) fn judge(response: Response<Body>) -> Answer {
         let posted = if replayed { Posted::Already } else { Posted::Accepted };
         return Answer::Posted(posted, serde_json::from_str(&text).unwrap_or_default());
     }
-    let problem: Problem = serde_json::from_str(&text).unwrap_or_default();
+    let (problem, detail) = Problem::read(&text);
     if status == 409 && problem.kind.ends_with(ALREADY_ACCEPTED) {
         return Answer::Posted(Posted::Already, problem.accepted);
     }
-    let said = [problem.detail, problem.title, text.trim().chars().take(300).collect()];
-    let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     if means_later(status) {
         let after = retry_after(&parts.headers);
         return Answer::Later { reason: format!("the server answers {status}: {detail}"), after };
@@ -190,18 +240,18 @@ pub(crate) fn failed(error: &ureq::Error) -> Answer {
 
 /// Whether an answer with this status asks for another try; 502 and 504 come from a proxy that does
 /// not reach the server.
-pub(crate) fn means_later(status: u16) -> bool {
+fn means_later(status: u16) -> bool {
     matches!(status, 429 | 502 | 503 | 504)
 }
 
 /// `Retry-After` in seconds; a date there leaves the pause to us.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("retry-after")?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Errors that no retry can end: they lie in what the user asked for.
-pub(crate) fn is_lasting(error: &ureq::Error) -> bool {
+fn is_lasting(error: &ureq::Error) -> bool {
     use ureq::Error;
     matches!(error, Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl | Error::Tls(_))
 }
@@ -216,4 +266,34 @@ fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) % 1_000;
     let share = u32::try_from(random).unwrap_or_default();
     pause / 2 + pause / 2 * share / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test makes a tokens file")]
+
+    use super::*;
+    use crate::decode::Formats;
+    use crate::entropy::SystemEntropy;
+    use crate::tokens::Tokens;
+
+    /// Whatever a server takes can be sent to it.
+    #[test]
+    fn a_token_of_a_server_is_one_of_a_client() {
+        let visible: String = ('!'..='~').collect();
+        let home = tempfile::tempdir().expect("a directory");
+        let (path, quoted) = (home.path().join("tokens.toml"), toml::Value::from(&*visible));
+        std::fs::write(&path, format!("[[token]]\ntoken = {quoted}\noperator = true\n"))
+            .expect("written");
+        let server = Tokens::open(&path, Formats::default(), &SystemEntropy).expect("a right file");
+        assert!(server.find(&visible).is_some());
+        let client = Token::new(&visible).expect("a token");
+        assert_eq!(client.authorization(), Some(format!("Bearer {visible}")));
+        assert!(!format!("{client:?}").contains(&visible));
+
+        for no_token in ["two words", "s\u{e9}cret", "a\n"] {
+            assert!(Token::new(no_token).is_err(), "{no_token:?}");
+        }
+        assert_eq!(Token::new("").expect("none").authorization(), None);
+    }
 }

@@ -260,11 +260,9 @@ pub const LOADGEN_UNEXPECTED_MAX: u64 = 100;
 pub const LOADGEN_UNEXPECTED_SHOWN_MAX: u64 = 10;
 /// Differences that `logmill loadgen --verify` shows; the rest are counted.
 pub const LOADGEN_DIFFERENCES_SHOWN_MAX: usize = 20;
-/// Bytes of one page of an answer that `logmill loadgen --verify` reads. The last window of a page
-/// may pass [`PAGE_BYTES_MAX`] by all of its names, and each may be escaped.
-pub const LOADGEN_ANSWER_BYTES_MAX: u64 = 128 * MIB;
-/// Bytes of one page of an answer that `logmill top`, `series`, `tail` and `export` read.
-pub const VIEW_ANSWER_BYTES_MAX: u64 = LOADGEN_ANSWER_BYTES_MAX;
+/// Bytes of one page of an answer that a client reads. The last window of a page may pass
+/// [`PAGE_BYTES_MAX`] by all of its names, and each may be escaped.
+pub const PAGE_READ_BYTES_MAX: u64 = 128 * MIB;
 /// Numbers that `logmill series` holds to draw them, 16 bytes each; more are refused.
 pub const VIEW_NUMBERS_MAX: usize = 5_000_000;
 /// Entries of the past that `logmill demo` begins with.

@@ -121,16 +121,21 @@ fn focused(stage: &Stage<'_>) -> Result<Value> {
 /// What is saved is the API's CSV.
 fn saves(stage: &Stage<'_>) -> Result<()> {
     stage.open("?customer=globex")?;
+    let saved = save(stage, "agents")?;
+    ensure!(saved.contains("key") && saved.contains("Chrome"), "the file is {saved:?}");
+    Ok(())
+}
+
+/// What a click on a panel's button saves.
+pub(super) fn save(stage: &Stage<'_>, panel: &str) -> Result<String> {
     // The file goes where a headless browser keeps it; what is in it is looked at on its way.
     stage.chrome.run(
         "const made = URL.createObjectURL;
          URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; });
            return made.call(URL, blob); };",
     )?;
-    stage.chrome.click("[data-csv='agents']")?;
+    stage.chrome.click(&format!("[data-csv='{panel}']"))?;
     stage.chrome.wait("a file", "return typeof window.saved === 'string'")?;
     let saved = stage.chrome.run("return window.saved")?;
-    let saved = saved.as_str().unwrap_or_default();
-    ensure!(saved.contains("key") && saved.contains("Chrome"), "the file is {saved:?}");
-    Ok(())
+    Ok(saved.as_str().unwrap_or_default().to_owned())
 }

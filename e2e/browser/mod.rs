@@ -9,6 +9,7 @@ mod controls;
 mod figures;
 mod hostile;
 mod looks;
+mod pages;
 mod site;
 mod snapshot;
 mod states;
@@ -41,6 +42,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "looks",
         title: "The page fits light, dark, a hovering pointer and a phone",
         run: looks::run,
+    },
+    Case {
+        name: "pages",
+        title: "A series of several pages is shown and saved whole, and a cut one never as whole",
+        run: pages::run,
     },
     Case {
         name: "hostile",

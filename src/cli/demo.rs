@@ -20,8 +20,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::healthcheck::{ask, base_url};
-use super::loadgen::{ask_at_signals, duration};
-use super::{Exit, serve};
+use super::loadgen::duration;
+use super::{Exit, serve, signals};
 use crate::config::Config;
 use crate::disk::RealDisk;
 use crate::entropy::{Entropy as _, SystemEntropy};
@@ -92,7 +92,8 @@ pub fn run(args: &DemoArgs, out: &mut impl Write) -> Exit {
 
 fn demo(args: &DemoArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let stop = Arc::<Stop>::default();
-    ask_at_signals(&stop).context("cannot listen for signals")?;
+    let ask = Arc::clone(&stop);
+    signals::ask_at_first(move || ask.ask()).context("cannot listen for signals")?;
     let home = match &args.data_dir {
         Some(_) => None,
         None => {

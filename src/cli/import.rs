@@ -3,15 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 
 use super::healthcheck::base_url;
-use super::{Exit, server_url};
+use super::{Exit, server_url, signals};
 use crate::config::{Config, formats};
 use crate::ids::CustomerId;
 use crate::import::{self, ImportOptions, Token};
@@ -91,8 +88,9 @@ pub fn run(args: &ImportArgs, config: &Config, out: &mut impl Write) -> Exit {
         follow: args.follow,
         stop: Arc::default(),
     };
+    let stop = Arc::clone(&options.stop);
     if args.follow
-        && let Err(error) = end_at_signals(&options.stop)
+        && let Err(error) = signals::ask_at_first(move || stop.store(true, Ordering::Relaxed))
     {
         writeln!(err, "error: cannot listen for signals: {error}").ok();
         return Exit::Usage;
@@ -105,13 +103,4 @@ pub fn run(args: &ImportArgs, config: &Config, out: &mut impl Write) -> Exit {
             Exit::Usage
         }
     }
-}
-
-/// The first signal lets the command end in good order, a second one ends it at once.
-pub(super) fn end_at_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
-    for signal in [SIGTERM, SIGINT] {
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
-        flag::register(signal, Arc::clone(stop))?;
-    }
-    Ok(())
 }

@@ -1,20 +1,20 @@
 //! `logmill loadgen`: what can be asked of it, and how it ends.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
 use humantime_serde::re::humantime;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::healthcheck::base_url;
-use super::{Exit, server_url};
+use super::{Exit, server_url, signals};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::ids::CustomerId;
+use crate::import::Token;
 use crate::loadgen::{self, Compression, LoadOptions, Stop};
 
 const EXAMPLES: &str = "\
@@ -42,9 +42,9 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "URL", value_parser = server_url)]
     url: Option<String>,
 
-    /// Sent with every request as Authorization: Bearer
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
-    token: Option<String>,
+    /// Bearer token; the variable hides it from others
+    #[arg(long, env = "LOGMILL_TOKEN", hide_env_values = true, value_parser = Token::new)]
+    token: Option<Token>,
 
     /// Customers, load-RUN-01 and so on, the busiest first
     #[arg(long, value_name = "N", default_value_t = 20,
@@ -173,15 +173,12 @@ fn run_id(text: &str) -> Result<String, &'static str> {
     fits.then(|| text.to_owned()).ok_or("1 to 64 letters, digits, dots, dashes and underscores")
 }
 
-fn token(text: &str) -> Result<String, &'static str> {
-    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned()).ok_or("visible ASCII characters")
-}
-
 /// Sends the load to `--url`, or to the server that `listen` means on this machine.
 pub fn run(args: &LoadgenArgs, listen: SocketAddr, out: &mut impl Write) -> Exit {
     let stop = Arc::new(Stop::default());
-    let sent = ask_at_signals(&stop).and_then(|()| loadgen::run(&args.options(listen), &stop));
+    let ask = Arc::clone(&stop);
+    let sent = signals::ask_at_first(move || ask.ask())
+        .and_then(|()| loadgen::run(&args.options(listen), &stop));
     let printed = sent.and_then(|report| {
         if args.json { report.print_json(out) } else { report.print(out) }?;
         Ok(report.exit_code())
@@ -205,7 +202,11 @@ impl LoadgenArgs {
         });
         let customers = match &self.customer[..] {
             [] => names(&run_id, self.customers),
-            named => named.iter().map(|customer| customer.as_str().to_owned()).collect(),
+            named => {
+                // Who is named twice is one customer, and has one book.
+                let (mut seen, named) = (HashSet::new(), named.iter().map(CustomerId::as_str));
+                named.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+            }
         };
         let is_endless = [self.entries, self.batches] == [None, None];
         LoadOptions {
@@ -239,31 +240,6 @@ impl LoadgenArgs {
 fn names(run_id: &str, count: u16) -> Vec<String> {
     let width = count.to_string().len().max(2);
     (1..=count).map(|number| format!("load-{run_id}-{number:0width$}")).collect()
-}
-
-/// From now on, SIGINT and SIGTERM ask for an end; the second one ends the process.
-pub(super) fn ask_at_signals(stop: &Arc<Stop>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let stop = Arc::clone(stop);
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    })?;
-    let wait = move || {
-        for is_first in [true, false] {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            });
-            stop.ask();
-            if !is_first {
-                writeln!(io::stderr(), "interrupted, without a report").ok();
-                std::process::exit(2);
-            }
-        }
-    };
-    thread::Builder::new().name("loadgen-signals".to_owned()).spawn(wait).map(drop)
 }
 
 #[cfg(test)]
@@ -301,7 +277,7 @@ mod tests {
             given("--run-id a --customers 100").last().map(|name| &**name),
             Some("load-a-100")
         );
-        assert_eq!(given("--customer acme --customer other"), ["acme", "other"]);
+        assert_eq!(given("--customer b --customer a --customer b"), ["b", "a"]);
         assert_ne!(given(""), given(""));
         for customer in given(&format!("--run-id {}", "x".repeat(64))) {
             assert!(CustomerId::new(&customer).is_ok(), "{customer}");

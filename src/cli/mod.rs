@@ -14,6 +14,7 @@ pub mod loadgen;
 mod progress;
 pub mod rebuild;
 pub mod serve;
+mod signals;
 pub mod view;
 
 #[cfg(test)]

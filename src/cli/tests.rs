@@ -85,7 +85,7 @@ fn wrong_usage_ends_with_2() {
         "import --customer acme",
         "import a.log",
         "import a.log --customer acme --url ftp://x",
-        "import a.log --customer acme --token a,b",
+        "import a.log --customer acme --token s\u{e9}cret",
         "import a.log --customer acme --url 127.0.0.1:8080",
         "--listen 0.0.0.0:80 serve",
         "--repair import a.log --customer acme",

@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::healthcheck::base_url;
-use super::import::end_at_signals;
-use super::{Exit, server_url};
+use super::{Exit, server_url, signals};
 use crate::ids::CustomerId;
 use crate::import::Token;
 use crate::limits;
@@ -45,7 +44,8 @@ Examples:
   logmill export series --customer acme --from -90d --window-size day --format csv
   logmill export top --customer acme --by path --from -7d | head
 
---output has the file whole or not at all. Without --limit, all keys of top are exported.";
+--output has the file whole or not at all; a pipe or a device gets it as it comes. Without --limit,
+all keys of top are exported.";
 
 /// What can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -317,7 +317,7 @@ impl Asked {
     fn server(&self, listen: SocketAddr) -> Server {
         let url = self.url.clone().unwrap_or_else(|| base_url(listen));
         let customer = self.customer.as_ref().map(ToString::to_string);
-        Server::new(url, customer, self.token.as_ref())
+        view::server(url, customer, self.token.as_ref())
     }
 }
 
@@ -361,7 +361,7 @@ impl SeriesArgs {
 impl TailArgs {
     fn question(&self) -> Question {
         let from = format!("-{}m", self.minutes);
-        let question = Question::new("/analytics").with("from", Some(from));
+        let question = Question::new("/analytics/series").with("from", Some(from));
         self.filter.ask(question.with("timezone", self.timezone.as_ref()))
     }
 
@@ -372,7 +372,8 @@ impl TailArgs {
         out: &mut impl Write,
     ) -> Result<(), ViewError> {
         let stop: Arc<AtomicBool> = Arc::default();
-        end_at_signals(&stop)?;
+        let ask = Arc::clone(&stop);
+        signals::ask_at_first(move || ask.store(true, Ordering::Relaxed))?;
         let (server, question) = (self.asked.server(listen), self.question());
         let err = &mut io::stderr().lock();
         view::tail(&server, &question, self.json, screen, &stop, (out, err))
@@ -460,7 +461,7 @@ mod tests {
         let text = "series --to now --window-size hour --split path --limit 3 --path-prefix /api/";
         assert_eq!(asked(text), series);
 
-        let tail = Question::new("/analytics").with("from", Some("-3m"));
+        let tail = Question::new("/analytics/series").with("from", Some("-3m"));
         assert_eq!(asked("tail --minutes 3"), tail);
         let all = Question::new("/analytics/top").with("limit", Some(limits::TOP_ROWS_MAX));
         assert_eq!(asked("export top"), all);

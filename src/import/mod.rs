@@ -46,7 +46,6 @@ mod source;
 mod tests;
 mod watch;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +60,7 @@ use report::Reporter;
 use source::Source;
 use watch::{Pace, Watch};
 
+pub use crate::client::Token;
 pub use report::Summary;
 
 use crate::decode::Fields;
@@ -87,36 +87,6 @@ pub struct ImportOptions {
     pub follow: bool,
     /// Set to end an import that follows.
     pub stop: Arc<AtomicBool>,
-}
-
-/// A bearer token (RFC 6750); never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// A token of the characters that one may have. None of them is how compose files and shells
-    /// write "not set".
-    ///
-    /// # Errors
-    /// It has other characters.
-    pub fn new(text: &str) -> Result<Self, &'static str> {
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if !text.bytes().all(fine) {
-            return Err("a token consists of A-Z a-z 0-9 - . _ ~ + / =");
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The value of the header; none if the token is empty, which means that there is none.
-    pub(crate) fn authorization(&self) -> Option<String> {
-        (!self.0.is_empty()).then(|| format!("Bearer {}", self.0))
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token")
-    }
 }
 
 /// Why an import stopped. What was acknowledged until then stays so, and the next import goes on
@@ -343,8 +313,6 @@ impl<'a> Import<'a> {
             // The next run, perhaps in another directory, must know the name again.
             followed.push(Wanted::of(&std::path::absolute(file)?));
         }
-        let token = options.token.as_ref().map(|Token(token)| &**token);
-        let token = token.filter(|token| !token.is_empty());
         let mut state = StateFile::open(&path)?;
         if let Some(before) = &options.moved_from {
             state.server_moved(before.trim_end_matches('/'), url)?;
@@ -354,7 +322,7 @@ impl<'a> Import<'a> {
             url,
             customer,
             fields: &options.fields,
-            poster: Poster::new(url, customer, format, token, patience),
+            poster: Poster::new(url, customer, format, options.token.as_ref(), patience),
             body_max: limits::IMPORT_BATCH_BYTES_MAX,
             state,
             watch: Watch::new(followed, pace, Arc::clone(&options.stop)),

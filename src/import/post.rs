@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use super::ImportError;
-use crate::client::{self, Answer, Pauses};
+use crate::client::{self, Answer, Pauses, Token};
 pub(super) use crate::client::{Patience, Posted};
 
 /// How long one request may take.
@@ -45,7 +45,7 @@ impl Poster {
         url: &str,
         customer: &str,
         format: &str,
-        token: Option<&str>,
+        token: Option<&Token>,
         patience: Patience,
     ) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Poster {
             // Said although it is the default: the token may have another.
             logs_url: format!("{url}/logs?format={format}&on_invalid=reject"),
             customer: customer.into(),
-            authorization: token.map(|token| format!("Bearer {token}")),
+            authorization: token.and_then(Token::authorization),
             patience,
             heard: Cell::new(false),
         }

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::client::Patience;
+use crate::client::{Patience, Token};
 use books::Books;
 use feed::{Feed, Quota};
 use send::{Run, Tally, Target};
@@ -61,7 +61,7 @@ pub struct LoadOptions {
     /// The server, without `/logs`.
     pub url: String,
     /// Sent as `Authorization: Bearer`.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Whose requests these are; at least one.
     pub customers: Vec<String>,
     /// Distinct paths of their sites; at least one.

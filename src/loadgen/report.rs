@@ -15,6 +15,7 @@ use super::Ended;
 use super::books::Comparison;
 use super::send::Tally;
 use super::traffic::{Shape, rfc3339};
+use crate::client::AskError;
 
 /// The numbers of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -145,7 +146,7 @@ impl Report {
         }
     }
 
-    pub(super) fn verified(&mut self, outcome: Result<Comparison, String>) {
+    pub(super) fn verified(&mut self, outcome: Result<Comparison, AskError>) {
         self.verification = Some(match outcome {
             Ok(Comparison { windows, requests, unknown, differences, shown }) => Verification {
                 windows,
@@ -161,7 +162,7 @@ impl Report {
                 left_out: 0,
                 differences: 0,
                 shown: Vec::new(),
-                failed: Some(error),
+                failed: Some(error.to_string()),
             },
         });
     }
@@ -317,30 +318,10 @@ impl Verification {
 
 /// In groups of three digits.
 fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    indicatif::HumanCount(n).to_string()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown to a few digits")]
 fn approximate(n: u64) -> f64 {
     n as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn digits_stand_in_groups() {
-        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(number(n), text);
-        }
-    }
 }

@@ -21,11 +21,11 @@ use super::books::Books;
 use super::feed::{Feed, Stop};
 use super::traffic::{Batch, Counted, Traffic, Turn};
 use super::{Compression, Ended};
-use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt};
+use crate::client::{self, Answer, Patience, Pauses, Posted, Receipt, Token};
 use crate::limits;
 
 /// How long one request may take.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Batches of a connection that are sent before one that is to be sent again comes again.
 const AGAIN_AFTER: usize = 8;
 /// The longest latency that is told apart from longer ones, in µs.
@@ -35,15 +35,15 @@ const LATENCY_MAX_US: u64 = 3_600_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) url: String,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
     pub(super) compression: Option<Compression>,
     pub(super) patience: Patience,
 }
 
 impl Target {
-    /// The value of the header, if there is a token (RFC 6750).
-    pub(super) fn authorization(&self) -> Option<String> {
-        self.token.as_ref().map(|token| format!("Bearer {token}"))
+    /// The value of the header, if there is a token.
+    fn authorization(&self) -> Option<String> {
+        self.token.as_ref().and_then(Token::authorization)
     }
 }
 

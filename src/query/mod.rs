@@ -88,6 +88,13 @@ pub enum QueryError {
         /// The part that holds no more; it may be empty.
         fitting: Span,
     },
+    /// So does the span that it is compared with.
+    #[error(
+        "the period that is compared with holds more than {} distinct keys, or {} MiB of them",
+        limits::TOP_KEYS_MAX,
+        limits::TOP_KEYS_BYTES_MAX >> 20
+    )]
+    TooManyKeysBefore,
     /// The span holds requests of more customers than an answer may list.
     #[error("the range holds more than {} customers", limits::CUSTOMERS_LISTED_MAX)]
     TooManyCustomers,

@@ -80,7 +80,11 @@ pub fn top(
     let view = View::open(source, customer, Span { from, to: span.to }, parts)?;
     let mut top = rank(&view, span, by, filter)?.top(rows);
     if let Some(compared) = compared {
-        let before = rank(&view, compared, by, filter)?;
+        let before = rank(&view, compared, by, filter).map_err(|error| match error {
+            // The part of it that fits is of a time that was not asked for.
+            QueryError::TooManyKeys { .. } => QueryError::TooManyKeysBefore,
+            other => other,
+        })?;
         top.before = Some(before.requests);
         for row in &mut top.rows {
             row.before = Some(before.counts.get(&row.key).copied().unwrap_or_default());

@@ -283,3 +283,31 @@ fn a_ranking_goes_on_where_a_page_ends() {
     assert_eq!(pages.collect::<Vec<_>>(), all.rows);
     assert!(rows(4, 5).rows.is_empty());
 }
+
+/// What would fit is said of the time that was asked for, never of the one it is compared with.
+#[test]
+fn a_period_before_with_too_many_keys_is_called_that() {
+    const PATH_BYTES: usize = 2_000;
+    const PATHS: usize = limits::TOP_KEYS_BYTES_MAX / PATH_BYTES + 1;
+    let mut books = Books::new();
+    // The names of one minute are bounded too.
+    let before = Span { from: Minute(FIRST), to: Minute(FIRST + 8) };
+    let after = Span { from: before.to, to: before.to.plus(8) };
+    let (mut delta, keys) = (Delta::default(), KeyLimits { paths: PATHS, ..RULES.keys });
+    for first in (0..PATHS).step_by(1_000) {
+        let paths: Vec<_> =
+            (first..first + 1_000).map(|number| format!("/{number:0PATH_BYTES$}")).collect();
+        let minute = before.from.0 + u32::try_from(first / 1_000 % 8).expect("below 8");
+        let entries: Vec<_> = paths.iter().map(|path| (minute, &**path)).collect();
+        delta.add(&books.customer, &summary(&batch(&entries)), 0, Group(1), false, keys);
+    }
+    books.overlaid.pending = Arc::new(delta);
+    let asked = |span, compared| {
+        let ranked = Ranked { compared, ..Ranked::of(span, By::Path, 10) };
+        top(&books.overlaid, &books.customer, &ranked)
+    };
+    assert!(matches!(asked(before, None), Err(QueryError::TooManyKeys { .. })));
+    assert!(asked(after, None).is_ok());
+    let compared = asked(after, Some(before));
+    assert!(matches!(compared, Err(QueryError::TooManyKeysBefore)), "{compared:?}");
+}

@@ -243,6 +243,7 @@ impl Machine {
                 QueryError::Store(error) => error.into(),
                 QueryError::Busy(_)
                 | QueryError::TooManyKeys { .. }
+                | QueryError::TooManyKeysBefore
                 | QueryError::TooManyCustomers => {
                     let failure = self.parts.borrow_mut().failure.take();
                     failure.expect("a machine that works answers")

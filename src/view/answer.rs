@@ -55,6 +55,8 @@ pub(super) struct Point {
     #[serde(default)]
     pub(super) late: u64,
     #[serde(default)]
+    pub(super) revision: u64,
+    #[serde(default)]
     pub(super) top: BTreeMap<String, u64>,
     #[serde(default)]
     pub(super) others: u64,

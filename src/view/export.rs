@@ -9,8 +9,9 @@ use std::io::Write;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
-use super::ask::{Page, Question, Server, ViewError};
+use super::error::ViewError;
 use super::text::{Screen, clean, is_steering};
+use crate::client::{Page, Question, Server};
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub fn export(
     let progress = Progress::new();
     let (mut pages, mut bytes) = (0, 0);
     let mut document = Document::default();
-    server.pages(question, form.accept(), |page| {
+    server.pages(question, form.accept(), |page| -> Result<bool, ViewError> {
         pages += 1;
         bytes += page.body.len() as u64;
         match form {
@@ -115,7 +116,7 @@ pub(super) fn print_json(
 }
 
 fn text<'p>(page: &'p Page, server: &Server) -> Result<&'p str, ViewError> {
-    std::str::from_utf8(&page.body).map_err(|error| server.foreign(&error))
+    std::str::from_utf8(&page.body).map_err(|error| server.foreign(&error).into())
 }
 
 /// The rows of a table; a head has no line break in it.
@@ -221,6 +222,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::AskError;
 
     const PIPE: Screen = Screen { is_terminal: false, is_coloured: false, columns: 80 };
 
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn pages_of_json_become_one_document() {
-        let server = Server::new("http://127.0.0.1:1".into(), None, None);
+        let server = crate::view::server("http://127.0.0.1:1".into(), None, None);
         let page = |body: &str| Page { body: body.into(), next: None, tag: None };
         let (mut out, mut document) = (Vec::new(), Document::default());
         for body in [
@@ -261,6 +263,6 @@ mod tests {
         let joined = r#"{"by":"path","requests":10,"top":[{"key":"/a","requests":5},{"key":"/b","requests":3}],"others":2,"next":null}"#;
         assert_eq!(String::from_utf8(out).expect("text"), format!("{joined}\n"));
         let error = Document::default().add(&page("{}"), &server, &mut Vec::new());
-        assert!(matches!(error, Err(ViewError::Foreign { .. })), "{error:?}");
+        assert!(matches!(error, Err(ViewError::Ask(AskError::Foreign { .. }))), "{error:?}");
     }
 }

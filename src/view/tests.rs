@@ -1,5 +1,10 @@
 //! What is drawn of fixed answers.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+
 use serde_json::json;
 
 use super::answer::{Series, Top};
@@ -7,6 +12,7 @@ use super::series::{Drawing, blocks};
 use super::tail::{Minutes, NewsLine};
 use super::text::{self, Screen, change, clean, minute, percent};
 use super::top::table;
+use crate::client::Question;
 
 const PIPE: Screen = Screen { is_terminal: false, is_coloured: false, columns: 60 };
 const TERMINAL: Screen = Screen { is_terminal: true, is_coloured: true, columns: 60 };
@@ -174,6 +180,55 @@ fn a_tail_prints_what_is_new_and_what_has_changed() {
     assert_eq!(texts(news(&mut minutes, &windows(1_234, 0), false, wide)), [] as [&str; 0]);
     let late = texts(news(&mut minutes, &windows(1_234, 3), false, wide));
     assert_eq!(late, [format!("~ 2026-11-26T18:02Z        4  late 3, revision 1  {names}")]);
+}
+
+/// A server that gives a page for each minute, the next one by its cursor; what it was asked for.
+fn paged() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let (tell, asked) = mpsc::channel();
+    let serve = move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let target = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let at = u32::from(target.contains("cursor"));
+            let list = if target.contains("/series") { "points" } else { "windows" };
+            let start = format!("2026-11-26T18:0{at}:00Z");
+            let body = json!({"customerId": "acme", "windowSize": "minute",
+                list: [{"windowStart": start, "requests": at + 1}]});
+            let link = if at == 0 { "link: </a?cursor=1>; rel=\"next\"\r\n" } else { "" };
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"t\"";
+            // Nobody may want to know.
+            tell.send(target).ok();
+            write!(&stream, "{head}\r\n{link}\r\n{body}").expect("it listens");
+        }
+    };
+    thread::Builder::new().spawn(serve).expect("a thread");
+    (url, asked)
+}
+
+/// Pages begin with the oldest minute, and names can fill the first one: the newest minute stands
+/// on the last page, and is what a tail is for.
+#[test]
+fn a_tail_reads_to_the_last_page() {
+    let (url, asked) = paged();
+    let server = super::server(url, None, None).once();
+    let question = Question::new("/analytics/series").with("kind", Some("ai"));
+    let mut minutes = Minutes::default();
+    let mut look = || {
+        let mut out = Vec::new();
+        let news = minutes.look(&server, &question).expect("an answer");
+        minutes.print(news, &server, &question, false, (PIPE, &mut out)).expect("an answer");
+        let asked = asked.try_iter().collect::<Vec<_>>();
+        (String::from_utf8(out).expect("text"), asked)
+    };
+    let (text, asked) = look();
+    assert_eq!(text, "+ 2026-11-26T18:00Z        1\n+ 2026-11-26T18:01Z        2\n");
+    let first = "GET /analytics?kind=ai&from=2026-11-26T18:00:00Z&to=2026-11-26T18:02:00Z ";
+    assert!(asked[2].replace("%3A", ":").starts_with(first), "{asked:?}");
+    let (text, asked) = look();
+    assert_eq!((text.as_str(), asked.len()), ("", 2), "only the numbers, of both pages: {asked:?}");
 }
 
 /// Only the line that stands last can be written anew, and only where that is seen.

@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use super::answer::{Top, TopRow};
-use super::ask::{Question, Server, ViewError};
+use super::error::ViewError;
 use super::export::print_json;
 use super::text::{self, Screen, cell, clean, left, minute, number, percent, right};
+use crate::client::{Question, Server};
 
 /// A key may take so much of a line, in percent.
 const KEY_SHARE: usize = 45;

@@ -6,6 +6,8 @@ const TIMEOUT_MS = 20_000;
 const CLOCK_SLACK_MS = 5_000;
 /** Answers kept for `If-None-Match`. */
 const KEPT_MAX = 40;
+/** Pages of one answer that are read; each may take the server a second. */
+const PAGES_MAX = 10;
 const TOKEN = 'logmill-token';
 
 /** The server has answered, and it has not given what was asked for. */
@@ -58,12 +60,46 @@ export class Api {
     return answer;
   }
 
-  /** The same as CSV, to be saved. */
+  /** A series with the points of all its pages. If there are too many, `next` is still set, and
+   * nothing is known of the windows after the last point. */
+  async series(path, query) {
+    const first = await this.get(path, query);
+    let { points, next } = first;
+    for (let pages = 1; next && pages < PAGES_MAX; pages += 1) {
+      const page = await this.get(path, { ...query, cursor: next });
+      points = points.concat(page.points.map((point) => within(first.keys, point)));
+      next = page.next;
+    }
+    return { ...first, points, next };
+  }
+
+  /** A series as CSV, all of it, to be saved. */
+  async seriesCsv(path, query) {
+    const parts = [];
+    for (let url = address(path, query); url; ) {
+      if (parts.length === PAGES_MAX) {
+        throw new Error('it is too much at once; choose a shorter range, or logmill export series');
+      }
+      const { text, next } = await this.#csv(url);
+      // Every page has a head.
+      parts.push(parts.length === 0 ? text : text.slice(text.indexOf('\n') + 1));
+      url = next && `${path}${next}`;
+    }
+    return new Blob(parts, { type: 'text/csv' });
+  }
+
+  /** A list as CSV, as long as `query` says. */
   async csv(path, query) {
-    const headers = this.#headers('text/csv', this.customer);
-    const response = await this.#ask(address(path, query), headers);
+    const { text } = await this.#csv(address(path, query));
+    return new Blob([text], { type: 'text/csv' });
+  }
+
+  /** A page as CSV, and what to ask for the next one. */
+  async #csv(url) {
+    const response = await this.#ask(url, this.#headers('text/csv', this.customer));
     if (!response.ok) throw await refusal(response);
-    return response.blob();
+    const [, next] = /<[^>?]*(\?[^>]*)>; rel="next"/.exec(response.headers.get('link')) ?? [];
+    return { text: await response.text(), next };
   }
 
   async #ask(url, headers) {
@@ -86,6 +122,15 @@ export class Api {
     this.#kept.set(name, { etag, answer });
     if (this.#kept.size > KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value);
   }
+}
+
+/** A point of a further page: keys that became frequent after the first count with the others. */
+function within(keys, point) {
+  const parts = Object.entries(point.top);
+  const isKey = ([key]) => keys.includes(key);
+  const rest = parts.filter((part) => !isKey(part)).reduce((sum, [, count]) => sum + count, 0);
+  const top = Object.fromEntries(parts.filter(isKey));
+  return { ...point, top, others: point.others + rest };
 }
 
 /** Relative, so that the page works below any prefix that a gateway gives it. */

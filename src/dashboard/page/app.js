@@ -156,7 +156,7 @@ async function refresh(mine) {
       mark('figures');
     }),
     on(late, ({ points }) => showRevised(points, view)),
-    on(Promise.all([get(ask.series), late]), async ([series, { points }]) => {
+    on(Promise.all([api.series(ask.series.path, ask.series.query), late]), async ([series, { points }]) => {
       const marks = state.now.filter ? [] : points.filter((point) => point.late > 0);
       const byStart = new Map(marks.map((point) => [Date.parse(point.windowStart), point]));
       await showChart(series, byStart, view);

@@ -24,6 +24,8 @@ let chart;
 let windows = [];
 let keys = [];
 let view;
+/** What is said where there are no requests. */
+let blank = '';
 /** Which colour a key has; it keeps it while it is shown. */
 const colours = new Map();
 
@@ -38,17 +40,19 @@ const library = window.Chart
 export async function showChart(answer, late, shown) {
   view = shown;
   keys = answer.keys;
-  windows = merge(answer.points, late);
+  windows = merge(answer, late);
   colour();
   const per = `Requests per ${view.size}`;
   say(byId('chart-title'), per);
   const isPale = windows.length <= BARS_MAX && windows.some((w) => !w.final && w.requests > 0);
   const open = isPale ? ' · pale: still counting' : '';
-  say(byId('chart-note'), `by ${answer.split === 'path' ? 'path' : 'agent'}${open}`);
+  const cut = answer.next ? ` · not shown: ${missing()}, which is too much at once` : '';
+  say(byId('chart-note'), `by ${answer.split === 'path' ? 'path' : 'agent'}${open}${cut}`);
+  blank = `No requests in ${answer.next ? 'what is shown' : 'this range'}.`;
   showLegend(answer.split);
   showTable();
   const isBlank = windows.every((w) => w.requests === 0);
-  say(byId('chart-blank'), 'No requests in this range.');
+  say(byId('chart-blank'), blank);
   show(byId('chart-blank'), isBlank);
   canvas.setAttribute('aria-valuemax', String(Math.max(0, windows.length - 1)));
   await draw(await library);
@@ -59,11 +63,20 @@ export function recolour() {
   if (chart) draw(window.Chart);
 }
 
-/** Every window of the view: those without requests are absent from the answer. */
-function merge(points, late) {
+/** What a cut answer does not tell. */
+function missing() {
+  const last = windows.at(-1);
+  return last ? `all after ${full(last.start, view.size, view.zone)}` : 'this range';
+}
+
+/** Every window of the view: those without requests are absent from the answer. Those behind the
+ * end of a cut one are left out: nobody knows that they have none. */
+function merge({ points, next }, late) {
   const found = new Map(points.map((point) => [Date.parse(point.windowStart), point]));
+  const end = next ? Math.max(...found.keys()) : Infinity;
   const all = new Set([...starts(view), ...found.keys()]);
   return [...all]
+    .filter((start) => start <= end)
     .sort((a, b) => a - b)
     .map((start) => {
       const point = found.get(start) ?? { requests: 0, top: {}, others: 0, final: true };
@@ -258,7 +271,7 @@ function showTable() {
         ),
       ],
     }));
-  fillTable(byId('chart-table'), headings, body, 'No requests in this range.');
+  fillTable(byId('chart-table'), headings, body, blank);
 }
 
 /** A window in words, for who hears it. */

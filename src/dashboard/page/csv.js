@@ -1,4 +1,5 @@
-// Saves what a panel shows as CSV: the API's own, asked for with the same range and filter.
+// Saves what a panel shows as CSV: the API's own, asked for with the same range and filter. A series
+// is saved whole or not at all.
 
 import { byId, el, say } from './dom.js';
 
@@ -9,7 +10,9 @@ export function setUpCsv(api, question, onerror) {
     button.addEventListener('click', async () => {
       const { path, query } = question(button.dataset.csv);
       try {
-        save(await api.csv(path, query), `logmill-${button.dataset.csv}.csv`);
+        const isSeries = path.endsWith('/series');
+        const csv = await (isSeries ? api.seriesCsv(path, query) : api.csv(path, query));
+        save(csv, `logmill-${button.dataset.csv}.csv`);
         say(byId('announce'), 'Saved as CSV.');
       } catch (error) {
         onerror(error);

@@ -5,6 +5,7 @@ import { count } from './format.js';
 import { CUSTOMER } from './state.js';
 
 const SHOWN_MAX = 50;
+const RULE = 'An id has up to 128 letters, digits and . _ : @ -, the first a letter or a digit.';
 /** After the last key, so that a word is asked for once and not by every letter. */
 const SETTLE_MS = 150;
 
@@ -113,7 +114,7 @@ export class Picker {
 
   #pick(customer) {
     const isId = CUSTOMER.test(customer);
-    this.#input.setCustomValidity(isId ? '' : 'An id has letters, digits and . _ : @ - only.');
+    this.#input.setCustomValidity(isId ? '' : RULE);
     if (!this.#input.reportValidity()) return;
     this.#current = customer;
     this.#input.value = customer;

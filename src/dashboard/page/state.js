@@ -6,7 +6,7 @@ import { CUSTOM, RANGES, isZone, rfc3339 } from './time.js';
 const SIZES = ['minute', 'hour', 'day'];
 const DEFAULT_RANGE = '1h';
 /** What a customer's id is made of. */
-export const CUSTOMER = /^[A-Za-z0-9._:@-]{1,128}$/;
+export const CUSTOMER = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
 /** The filters of the API, of which one can be set, and what each looks at. */
 export const FILTERS = {
   path: 'path',

@@ -2,7 +2,7 @@
 
 use axum::http::Request;
 
-use super::question::{Question, cursor, parse_cursor};
+use super::question::{FILTERS, Question, TIMES, WINDOWS, cursor, parse_cursor};
 use crate::fuzzing::Taken;
 use crate::http::fuzz::can_be_told;
 use crate::http::problem::Problem;
@@ -12,22 +12,8 @@ use crate::window::{Minute, Span, WindowSize};
 /// 2025-12-28T18:03:00Z
 const NOW: AcceptTime = AcceptTime(1_766_944_980_000);
 
-const KNOWN: [&str; 14] = [
-    "from",
-    "to",
-    "timezone",
-    "windowSize",
-    "cursor",
-    "path",
-    "pathPrefix",
-    "userAgent",
-    "kind",
-    "split",
-    "limit",
-    "by",
-    "compare",
-    "prefix",
-];
+const KNOWN: [&[&str]; 4] =
+    [TIMES, WINDOWS, FILTERS, &["split", "by", "limit", "compare", "prefix"]];
 
 /// A query is refused in words, or asks for a range that can be walked and continued.
 pub fn query_string(text: &[u8]) -> Taken {

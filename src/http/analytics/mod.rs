@@ -28,7 +28,7 @@ use answers::{
     BeforeJson, CustomerJson, CustomersJson, PointJson, SeriesAnswer, SeriesJson, SplitJson,
     SplitPointJson, SummaryJson, TopJson, TopRowJson, WindowJson, WindowsJson,
 };
-use question::{Question, next_rows};
+use question::{FILTERS, Question, TIMES, WINDOWS, next_rows};
 pub(super) use turns::{Turns, answer_json};
 use turns::{Written, answer};
 
@@ -50,20 +50,9 @@ pub(super) async fn windows(
     State(app): State<Arc<App>>,
     parts: Parts,
 ) -> Result<Response, Problem> {
-    const KNOWN: [&str; 9] = [
-        "from",
-        "to",
-        "timezone",
-        "windowSize",
-        "cursor",
-        "path",
-        "pathPrefix",
-        "userAgent",
-        "kind",
-    ];
     let customer = auth::reader(&app, &parts)?;
     app.answering()?;
-    let question = Question::read(&parts, app.clock.wall(), &KNOWN)?;
+    let question = Question::read(&parts, app.clock.wall(), &[TIMES, WINDOWS, FILTERS])?;
     let (range, filter) = (question.range(customer)?, question.filter()?);
     answer(&app, question, move |app, question| {
         let keys = app.settings.rules.keys;
@@ -99,19 +88,7 @@ pub(super) async fn windows(
     ),
 )]
 pub(super) async fn series(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
-    const KNOWN: [&str; 11] = [
-        "from",
-        "to",
-        "timezone",
-        "windowSize",
-        "cursor",
-        "path",
-        "pathPrefix",
-        "userAgent",
-        "kind",
-        "split",
-        "limit",
-    ];
+    const KNOWN: [&[&str]; 4] = [TIMES, WINDOWS, FILTERS, &["split", "limit"]];
     let customer = auth::reader(&app, &parts)?;
     app.answering()?;
     let question = Question::read(&parts, app.clock.wall(), &KNOWN)?;
@@ -193,19 +170,7 @@ fn by_key(
     ),
 )]
 pub(super) async fn top(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
-    const KNOWN: [&str; 11] = [
-        "from",
-        "to",
-        "timezone",
-        "by",
-        "limit",
-        "cursor",
-        "compare",
-        "path",
-        "pathPrefix",
-        "userAgent",
-        "kind",
-    ];
+    const KNOWN: [&[&str]; 3] = [TIMES, FILTERS, &["by", "limit", "cursor", "compare"]];
     let customer = auth::reader(&app, &parts)?;
     app.answering()?;
     let question = Question::read(&parts, app.clock.wall(), &KNOWN)?;
@@ -263,7 +228,7 @@ pub(super) async fn summary(
 ) -> Result<Response, Problem> {
     let customer = auth::reader(&app, &parts)?;
     app.answering()?;
-    let question = Question::read(&parts, app.clock.wall(), &["from", "to", "timezone"])?;
+    let question = Question::read(&parts, app.clock.wall(), &[TIMES])?;
     let (calendar, span) = question.minutes(24 * 60)?;
     let before = span.before();
     answer(&app, question, move |app, question| {
@@ -300,7 +265,7 @@ pub(super) async fn customers(
     State(app): State<Arc<App>>,
     parts: Parts,
 ) -> Result<Response, Problem> {
-    const KNOWN: [&str; 6] = ["from", "to", "timezone", "prefix", "limit", "cursor"];
+    const KNOWN: [&[&str]; 2] = [TIMES, &["prefix", "limit", "cursor"]];
     let readable = auth::readable(&app, &parts)?;
     app.answering()?;
     let question = Question::read(&parts, app.clock.wall(), &KNOWN)?;
@@ -370,6 +335,10 @@ pub(super) fn failed(app: &App, error: QueryError) -> Problem {
         }
         QueryError::TooManyKeys { fitting: Span { from, to } } => {
             let detail = format!("{detail}; from={from}&to={to} does not");
+            Problem::new(Type::InvalidQuery, detail)
+        }
+        QueryError::TooManyKeysBefore => {
+            let detail = format!("{detail}; ask without compare, or for a shorter range");
             Problem::new(Type::InvalidQuery, detail)
         }
         QueryError::TooManyCustomers => Problem::new(

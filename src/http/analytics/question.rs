@@ -24,10 +24,10 @@ pub(super) struct Question {
 
 impl Question {
     /// Reads what stands in a request; parameters that are not among the known are refused.
-    pub(super) fn read(parts: &Parts, now: AcceptTime, known: &[&str]) -> Result<Self, Problem> {
+    pub(super) fn read(parts: &Parts, now: AcceptTime, known: &[&[&str]]) -> Result<Self, Problem> {
         Ok(Self {
             route: parts.uri.path().to_owned(),
-            parameters: Parameters::parse(parts.uri.query(), known)?,
+            parameters: Parameters::parse(parts.uri.query(), &known.concat())?,
             now,
             form: Form::wanted(&parts.headers)?,
             known: Known::read(&parts.headers),
@@ -173,8 +173,12 @@ impl Question {
     }
 }
 
-/// Parameters that say which requests are asked for.
-const FILTERS: [&str; 4] = ["path", "pathPrefix", "userAgent", "kind"];
+/// Parameters that say from when to when.
+pub(super) const TIMES: &[&str] = &["from", "to", "timezone"];
+/// Those that say in which windows, and where the page begins.
+pub(super) const WINDOWS: &[&str] = &["windowSize", "cursor"];
+/// Those that say which requests are asked for; a query takes one.
+pub(super) const FILTERS: &[&str] = &["path", "pathPrefix", "userAgent", "kind"];
 
 const CURSOR: &str = "the next of an answer to the same query";
 
