@@ -8,7 +8,8 @@ use logmill::cli::{self, Command, ConfigCommand, Exit, healthcheck};
 use logmill::config;
 
 /// What one thread takes another gives back, for each batch on its way: the usual allocator locks
-/// for that.
+/// for that. Its huge pages stay off: with them a small server takes twice the memory, and is as
+/// fast.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
