@@ -15,11 +15,11 @@ use crate::traffic::Traffic;
 
 const ENTRIES: usize = 20;
 const CONNECTIONS: usize = 64;
-/// None during a run: neither for its time nor for what waits.
-const SELDOM: &str = "[limits]\njournal_bytes = \"16GiB\"\n\
+/// None during a run: neither for its time nor for what waits. Connections wait for their turns.
+const SELDOM: &str = "[http]\nheader_timeout = \"1h\"\n[limits]\njournal_bytes = \"16GiB\"\n\
                       [checkpoint]\ninterval = \"1h\"\njournal_bytes = \"16GiB\"\n\
                       memory_bytes = \"512MiB\"\n";
-const OFTEN: &str = "[checkpoint]\ninterval = \"1s\"\n";
+const OFTEN: &str = "[http]\nheader_timeout = \"1h\"\n[checkpoint]\ninterval = \"1s\"\n";
 /// In thousandths.
 const QUANTILES: [usize; 3] = [500, 990, 999];
 const BLOCK: usize = 4_096;
@@ -35,11 +35,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (seldom, often) = (Place::new(SELDOM)?, Place::new(OFTEN)?);
     let (seldom, often) = (seldom.start(&[])?, often.start(&[])?);
     let null = Served::start(Kind::Null, None)?;
-    let mut to_null = Load::new(&traffic, CONNECTIONS, null.address());
     let mut to_seldom = Load::new(&traffic, CONNECTIONS, seldom.address());
     let mut to_often = Load::new(&traffic, CONNECTIONS, often.address());
     // Caches, files and connections come to be.
-    to_null.run(length / 4)?;
     to_often.run(length / 4)?;
     to_seldom.run(length / 4)?;
     let fastest = to_seldom.run(length / 2)?;
@@ -51,6 +49,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (mut sent, mut made) = (0.0, 0.0);
     for _ in 0..rounds {
         disk.push(quantiles(&syncs(length / 4)?));
+        // Its connections would not last until its next turn.
+        let mut to_null = Load::new(&traffic, CONNECTIONS, null.address());
         bare.push(quantiles(&to_null.paced(length, interval)?.latencies));
         let run = to_seldom.paced(length, interval)?;
         sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;
