@@ -10,7 +10,7 @@ use std::path::Path;
 use super::batch::{self, Batch, Reached};
 use super::cursor::{Cursor, Pending, Way};
 use super::notes;
-use super::post::{Posted, Sent};
+use super::post::Posted;
 use super::source::{Line, Source};
 use super::{Import, ImportError};
 use crate::decode::{End, LineReader};
@@ -282,11 +282,9 @@ impl Log {
             return Ok(false);
         }
         let batch = std::mem::take(&mut self.batch);
-        match self.send(import, &pending.key, &batch, self.read)? {
-            // Smaller batches would have other keys, and it may be counted under this one.
-            Some(too_large) => Err(too_large),
-            None => Ok(true),
-        }
+        // Never in parts: those would have other keys, and it may be counted under this one.
+        self.send(import, &pending.key, &batch, self.read)?;
+        Ok(true)
     }
 
     /// Takes one line, or leaves an unfinished last one.
@@ -413,10 +411,14 @@ impl Log {
                 Some(Pending { start: self.cursor.end, end: to.end, key: key.clone() });
             // IMPORTANT: durable before the batch is sent, see `cursor`.
             self.slot = Some(import.state.save(self.slot, &self.cursor)?);
-            let Some(too_large) = self.send(import, &key, &batch, to)? else { continue };
-            let (middle, second) = batch.split_off().ok_or(too_large)?;
-            import.body_max = batch.bytes().max(second.bytes());
-            parts.extend([(second, to), (batch, middle)]);
+            match self.send(import, &key, &batch, to) {
+                Err(too_large @ ImportError::TooLarge { .. }) => {
+                    let (middle, second) = batch.split_off().ok_or(too_large)?;
+                    import.body_max = batch.bytes().max(second.bytes());
+                    parts.extend([(second, to), (batch, middle)]);
+                }
+                sent => sent?,
+            }
         }
         Ok(true)
     }
@@ -429,34 +431,25 @@ impl Log {
         self.batch = Batch::default();
     }
 
-    /// Sends a batch that goes up to there in the log. What comes back is that it is too large for
-    /// the server, which then has nothing of it.
+    /// Sends a batch that goes up to there in the log.
     fn send(
         &mut self,
         import: &mut Import<'_>,
         key: &str,
         batch: &Batch,
         to: Reached,
-    ) -> Result<Option<ImportError>, ImportError> {
-        let (entries, body) = (batch.entries() as u64, batch.body());
-        let summary = match import.post(&self.source.name, key, &body)? {
-            Sent::TooLarge { detail } => {
-                let bytes = body.len();
-                return Ok(Some(ImportError::TooLarge { entries, bytes, detail }));
-            }
-            Sent::Counted(posted) => {
-                let summary = &mut import.summary;
-                match posted {
-                    Posted::Accepted => summary.posted += entries,
-                    Posted::Already => summary.already_counted += entries,
-                }
-                summary
-            }
-        };
+    ) -> Result<(), ImportError> {
+        let entries = batch.entries() as u64;
+        let posted = import.post(&self.source.name, key, batch)?;
+        let summary = &mut import.summary;
+        match posted {
+            Posted::Accepted => summary.posted += entries,
+            Posted::Already => summary.already_counted += entries,
+        }
         summary.batches += 1;
         import.reporter.progress(self.source.raw_position(), import.summary.lines);
         self.acknowledged(to);
-        Ok(None)
+        Ok(())
     }
 
     fn acknowledged(&mut self, to: Reached) {

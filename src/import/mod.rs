@@ -52,10 +52,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use batch::Batch;
 use cursor::{Cursor, StateFile};
 use files::Wanted;
 use follow::Follower;
-use post::{Patience, Poster, Sent};
+use post::{Patience, Posted, Poster};
 use report::Reporter;
 use source::Source;
 use watch::{Pace, Watch};
@@ -184,14 +185,15 @@ pub enum ImportError {
         /// What the server said.
         detail: String,
     },
-    /// The server takes no batches of the smallest size.
+    /// The server takes no batch of that size. This run has asked it once: unless an earlier one
+    /// did, it has nothing of the batch.
     #[error(
         "the server refused a batch of {entries} entries, {bytes} bytes, with 413: {detail}\n\
          hint: raise limits.body_bytes of the server"
     )]
     TooLarge {
         /// Its entries.
-        entries: u64,
+        entries: usize,
         /// Its bytes.
         bytes: usize,
         /// What the server said.
@@ -369,10 +371,10 @@ impl<'a> Import<'a> {
 
     /// Sends a batch of the log `name`, and says when the server is away and when it is back.
     #[allow(clippy::disallowed_methods, reason = "says how long the server was away")]
-    fn post(&mut self, name: &str, key: &str, body: &[u8]) -> Result<Sent, ImportError> {
+    fn post(&mut self, name: &str, key: &str, batch: &Batch) -> Result<Posted, ImportError> {
         let Self { poster, watch, reporter, .. } = self;
         let mut away = None;
-        let sent = poster.post(key, body, &mut |reason, pause| {
+        let posted = poster.post(key, batch, &mut |reason, pause| {
             if away.is_none() {
                 away = Some(Instant::now());
                 reporter.note(name, &format!("trying again: {reason}"))?;
@@ -383,7 +385,7 @@ impl<'a> Import<'a> {
             let seconds = since.elapsed().as_secs_f64();
             reporter.note(name, &format!("the server took the batch after {seconds:.1} s"))?;
         }
-        Ok(sent)
+        Ok(posted)
     }
 
     fn end(mut self) -> Summary {

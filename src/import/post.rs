@@ -12,21 +12,12 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use super::ImportError;
+use super::batch::Batch;
 use crate::client::{self, Answer, Pauses, Token};
 pub(super) use crate::client::{Patience, Posted};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What became of a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    Counted(Posted),
-    /// The server takes no batch of that size, and cannot have counted it: it was asked once.
-    TooLarge {
-        detail: String,
-    },
-}
 
 /// Where batches go, for whom.
 pub(super) struct Poster {
@@ -59,22 +50,23 @@ impl Poster {
         }
     }
 
-    /// Sends `body` under `key` until there is an answer. `pause` hears before each retry why it is
-    /// made, lets that long pass, and says whether to go on.
+    /// Sends a batch under `key` until there is an answer. `pause` hears before each retry why it
+    /// is made, lets that long pass, and says whether to go on.
     pub(super) fn post(
         &self,
         key: &str,
-        body: &[u8],
+        batch: &Batch,
         pause: &mut dyn FnMut(&str, Duration) -> io::Result<bool>,
-    ) -> Result<Sent, ImportError> {
-        let mut is_first = true;
+    ) -> Result<Posted, ImportError> {
+        let (body, mut is_first) = (batch.body(), true);
         let started = Instant::now();
         let mut pauses = Pauses::new(self.patience);
         loop {
-            let (reason, after) = match self.post_once(key, body) {
-                Answer::Posted(posted, _) => return Ok(Sent::Counted(posted)),
+            let (reason, after) = match self.post_once(key, &body) {
+                Answer::Posted(posted, _) => return Ok(posted),
                 Answer::Refused { status: 413, detail } if is_first => {
-                    return Ok(Sent::TooLarge { detail });
+                    let (entries, bytes) = (batch.entries(), body.len());
+                    return Err(ImportError::TooLarge { entries, bytes, detail });
                 }
                 Answer::Refused { status, detail } => {
                     return Err(ImportError::Refused { status, detail });
