@@ -22,6 +22,8 @@ pub use ask::{AskError, Question, Server};
 
 use crate::limits;
 
+/// The media type of batches, and of most answers.
+pub(crate) const JSON: &str = "application/json";
 /// Problem type of a batch that was counted before.
 const ALREADY_ACCEPTED: &str = "/problems/batch-already-accepted";
 
@@ -192,7 +194,7 @@ pub(crate) fn request(
 ) -> RequestBuilder<WithBody> {
     let request = agent
         .post(logs_url)
-        .header("content-type", "application/json")
+        .header("content-type", JSON)
         .header("x-customer-id", customer)
         .header("idempotency-key", key);
     match authorization {

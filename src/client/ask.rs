@@ -11,13 +11,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ureq::http::HeaderMap;
 
-use super::{Patience, Pauses, Problem, Token, is_lasting, means_later, retry_after};
+use super::{JSON, Patience, Pauses, Problem, Token, is_lasting, means_later, retry_after};
 use crate::limits;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-const JSON: &str = "application/json";
 
 /// A running server, on whose behalf it is asked, and how patiently.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::books::{Answered, Books, Comparison, Places, Window};
 use super::send::Target;
 use super::traffic::Traffic;
-use crate::client::{AskError, Page, Question, Server};
+use crate::client::{AskError, JSON, Page, Question, Server};
 
 const MINUTE_SECONDS: i64 = 60;
 
@@ -44,7 +44,7 @@ pub(super) fn verify(
             }
             Ok(true)
         };
-        server.pages(&question, "application/json", compare)?;
+        server.pages(&question, JSON, compare)?;
     }
     books.close(traffic, &mut comparison);
     Ok(comparison)

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::ViewError;
 use super::text::{Screen, clean, is_steering};
-use crate::client::{Page, Question, Server};
+use crate::client::{JSON, Page, Question, Server};
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Form {
         match self {
             Self::Csv => "text/csv",
             Self::Ndjson => "application/x-ndjson",
-            Self::Json => "application/json",
+            Self::Json => JSON,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::answer::Series;
 use super::error::ViewError;
 use super::export::{Form, export};
 use super::text::{Screen, cell, clean, left, number, right, width};
-use crate::client::{Question, Server};
+use crate::client::{JSON, Question, Server};
 use crate::limits;
 use crate::window::seconds_of;
 
@@ -35,7 +35,7 @@ pub fn series(
         return export(server, question, (Form::Json, true), screen, out);
     }
     let mut drawing = Drawing::default();
-    server.pages(question, "application/json", |page| -> Result<bool, ViewError> {
+    server.pages(question, JSON, |page| -> Result<bool, ViewError> {
         let page: Series =
             serde_json::from_slice(&page.body).map_err(|error| server.foreign(&error))?;
         drawing.add(page).map_err(|time| server.foreign(&format!("{time:?} is no time")))?;

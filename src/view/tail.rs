@@ -21,7 +21,7 @@ use super::answer::{Point, Series, Window, Windows};
 use super::error::ViewError;
 use super::export::escaped;
 use super::text::{Screen, clean, minute, number, percent, right};
-use crate::client::{AskError, Page, Question, Server};
+use crate::client::{AskError, JSON, Page, Question, Server};
 
 /// Between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -157,7 +157,7 @@ impl Minutes {
     ) -> Result<(), ViewError> {
         for (from, to) in news.runs {
             let question = question.about("/analytics", from, to);
-            server.pages(&question, "application/json", |page| -> Result<bool, ViewError> {
+            server.pages(&question, JSON, |page| -> Result<bool, ViewError> {
                 let lines = self.news(&page.body, is_json, screen);
                 for line in lines.map_err(|error| server.foreign(&error))? {
                     line.print(out)?;
