@@ -95,16 +95,12 @@ impl<'a> LogEntry<'a> {
     ///
     /// # Errors
     /// The first field that breaks a rule.
-    #[inline]
+    #[inline(always)]
     pub fn new(minute: Minute, said: Said<'a>) -> Result<Self, FieldError> {
         let method = said.method.map(|method| check_method(trim(method))).transpose()?;
         let (path, user_agent) = (trim(said.path), trim(said.user_agent));
-        if path.is_empty() {
-            return Err(FieldError::new(Field::Path, "must not be empty"));
-        }
-        if method.is_none() && path == OTHER {
-            let reason = "must not be (other): so the paths past a window's limit are called";
-            return Err(FieldError::new(Field::Path, reason));
+        if path.is_empty() || (method.is_none() && path == OTHER) {
+            return Err(path_error(path));
         }
         let path = check_text(Field::Path, path, limits::PATH_BYTES_MAX, said.is_clean)?;
         let max = limits::USER_AGENT_BYTES_MAX;
@@ -113,6 +109,15 @@ impl<'a> LogEntry<'a> {
         let bytes = said.bytes.map(check_bytes).transpose()?;
         Ok(Self { minute, method, path, user_agent, status, bytes })
     }
+}
+
+#[cold]
+fn path_error(path: &str) -> FieldError {
+    let reason = match path {
+        "" => "must not be empty",
+        _ => "must not be (other): so the paths past a window's limit are called",
+    };
+    FieldError::new(Field::Path, reason)
 }
 
 /// Whether a text is a method: a token (RFC 9110, section 5.6.2) that is not too long.
@@ -126,14 +131,23 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// Without white space at both ends; most texts have none.
+#[inline]
 fn trim(text: &str) -> &str {
-    match text.as_bytes() {
-        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+    match (text.as_bytes().first(), text.as_bytes().last()) {
+        (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
         _ => text.trim(),
     }
 }
 
+#[inline]
 fn check_method(method: &str) -> Result<&str, FieldError> {
+    match method {
+        "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" => Ok(method),
+        method => check_rare_method(method),
+    }
+}
+
+fn check_rare_method(method: &str) -> Result<&str, FieldError> {
     let error = |reason: String| Err(FieldError::new(Field::Method, reason));
     if method.is_empty() {
         return error("must not be empty".into());
@@ -142,7 +156,7 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
     if method.len() > max {
         return error(format!("has {} bytes, at most {max} are taken", method.len()));
     }
-    if method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.bytes().all(is_token) {
+    if method.bytes().all(is_token) {
         Ok(method)
     } else {
         error("must be an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only".into())
@@ -151,15 +165,20 @@ fn check_method(method: &str) -> Result<&str, FieldError> {
 
 #[inline]
 fn check_text(field: Field, text: &str, max: usize, is_clean: bool) -> Result<&str, FieldError> {
-    if text.len() > max {
-        let reason = format!("has {} bytes, at most {max} are taken", text.len());
-        return Err(FieldError::new(field, reason));
-    }
-    if is_clean || !has_control(text.as_bytes()) {
+    if text.len() <= max && (is_clean || !has_control(text.as_bytes())) {
         return Ok(text);
     }
-    let byte = text.bytes().find(u8::is_ascii_control).unwrap_or_default();
-    Err(FieldError::new(field, format!("holds the control byte 0x{byte:02x}")))
+    Err(text_error(field, text, max))
+}
+
+#[cold]
+fn text_error(field: Field, text: &str, max: usize) -> FieldError {
+    let control = text.bytes().find(u8::is_ascii_control);
+    let reason = match control.filter(|_| text.len() <= max) {
+        Some(byte) => format!("holds the control byte 0x{byte:02x}"),
+        None => format!("has {} bytes, at most {max} are taken", text.len()),
+    };
+    FieldError::new(field, reason)
 }
 
 fn check_status(status: u64) -> Result<u16, FieldError> {

@@ -9,6 +9,7 @@ mod csv;
 pub mod encoding;
 mod format;
 mod json;
+mod layout;
 mod line_reader;
 mod lines;
 mod mapping;

@@ -66,6 +66,25 @@ impl MinuteMemo {
             }
         }
     }
+
+    /// The minute of the time that the text begins with, if it is the one of the time before, in
+    /// UTC, and ends with a quote; and where that quote is.
+    #[inline]
+    pub(super) fn quoted(&self, text: &[u8]) -> Option<(Minute, usize)> {
+        let (known, minute) = self.0.as_ref()?;
+        let (head, tail) = text.split_first_chunk()?;
+        let [b':', b'0'..=b'5', b'0'..=b'9', tail @ ..] = tail else { return None };
+        let is_digit = |byte: &&u8| byte.is_ascii_digit();
+        let (bytes, is_fine) = match tail {
+            [b'.', digits @ ..] => {
+                let digits = digits.iter().take_while(is_digit).count();
+                (1 + digits, digits > 0)
+            }
+            _ => (0, true),
+        };
+        let is_same = head == known && is_fine && tail[bytes..].starts_with(b"Z\"");
+        is_same.then_some((*minute, MEMO_BYTES + 3 + bytes + 1))
+    }
 }
 
 /// Whether this is what can follow the minute of a time in UTC: `:59.25Z`.

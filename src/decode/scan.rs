@@ -3,33 +3,37 @@
 //! It takes bodies as nearly all senders write them and gives up at anything else; then the body is
 //! read again with serde_json, which alone decides what is valid. IMPORTANT: it must never take
 //! what serde_json refuses, nor take it for something else. The fuzzer `json_body` compares them.
+//!
+//! An entry that is written as the one before is read along its layout (`layout.rs`).
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
 use super::format::Framing;
+use super::layout::{Layout, Number, Slot, Text, number, plain_string};
 use super::rfc3339::MinuteMemo;
 use crate::entry::{LogEntry, Said};
 use crate::insight::Summariser;
+use crate::window::Minute;
 
 /// Adds each entry of the body to an empty sum. `None` means that it gave up, and that nothing of
 /// the sum counts.
 pub(super) fn scan(framing: Framing, body: &[u8], sum: &mut Summariser<'_>) -> Option<()> {
     let body = simdutf8::basic::from_utf8(body).ok()?;
-    let mut sink = Sink { sum, times: MinuteMemo::default() };
+    let mut sink = Sink { sum, times: MinuteMemo::default(), layout: Layout::default() };
     match framing {
         Framing::Json if body.starts_with('[') || body.trim_ascii_start().starts_with('[') => {
             array(body, &mut sink)
         }
-        Framing::Json => Scanner::new(body, has_control(body, false)).only(&mut sink),
+        Framing::Json => Scanner::new(body, has_control::<false>(body)).only(&mut sink),
         Framing::Lines => lines(body, &mut sink),
         Framing::Csv(_) => None,
     }
 }
 
 fn array(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
-    let mut scanner = Scanner::new(body, has_control(body, false));
+    let mut scanner = Scanner::new(body, has_control::<false>(body));
     scanner.take(b'[')?;
     loop {
         scanner.entry(sink)?;
@@ -42,7 +46,7 @@ fn array(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
 }
 
 fn lines(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
-    let has_control = has_control(body, true);
+    let has_control = has_control::<true>(body);
     let mut rest = body;
     while !rest.is_empty() {
         let end = memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
@@ -55,49 +59,31 @@ fn lines(body: &str, sink: &mut Sink<'_, '_>) -> Option<()> {
     Some(())
 }
 
-/// Where entries go.
+/// Where entries go, and what is remembered from one to the next.
 struct Sink<'s, 'c> {
     sum: &'s mut Summariser<'c>,
     times: MinuteMemo,
+    layout: Layout,
 }
 
 impl Sink<'_, '_> {
-    fn add(&mut self, fields: Fields<'_>, is_clean: bool) -> Option<()> {
-        let Fields { received_at, method, path, user_agent, status, bytes } = fields;
-        let minute = self.times.minute(received_at).ok()?;
-        let said = Said { method: Some(method), path, user_agent, status, bytes, is_clean };
+    #[inline]
+    fn add(&mut self, minute: Minute, said: Said<'_>) -> Option<()> {
         self.sum.add(&LogEntry::new(minute, said).ok()?);
         Some(())
     }
 }
 
-/// Looked at once in the whole body: most have none, and then no string has.
-fn has_control(body: &str, is_lines: bool) -> bool {
-    let is_control = |byte: u8| (byte < b' ') | (byte == 0x7f);
-    let is_end = |byte: u8| is_lines & (byte == b'\n');
-    body.bytes().fold(false, |found, byte| found | (is_control(byte) & !is_end(byte)))
-}
-
-/// What an entry says.
-#[derive(Clone, Copy)]
-struct Fields<'a> {
-    received_at: &'a str,
-    method: &'a str,
-    path: &'a str,
-    user_agent: &'a str,
-    status: Option<u64>,
-    bytes: Option<u64>,
-}
-
-#[derive(Clone, Copy)]
-enum Name {
-    ReceivedAt,
-    Method,
-    Path,
-    UserAgent,
-    Status,
-    Bytes,
-    Other,
+/// Whether there is a control byte; looked at once in the whole body, because most have none, and
+/// then no string has. The ends of lines are none.
+fn has_control<const LINES: bool>(body: &str) -> bool {
+    // What is below a space wraps around, and is above everything else.
+    const BELOW_SPACE: u8 = u8::MAX - b' ' + 1;
+    let (highest, has_del) = body.bytes().fold((0, false), |(highest, has_del), byte| {
+        let byte = if LINES & (byte == b'\n') { b' ' } else { byte };
+        (byte.wrapping_sub(b' ').max(highest), has_del | (byte == 0x7f))
+    });
+    highest >= BELOW_SPACE || has_del
 }
 
 struct Scanner<'a> {
@@ -106,7 +92,7 @@ struct Scanner<'a> {
     /// Whether the body has control bytes: below space they may stand between values, and in no
     /// string.
     has_control: bool,
-    /// Whether a string so far had an escape.
+    /// Whether a string so far had an escape, of those that were read one by one.
     has_escape: bool,
 }
 
@@ -128,57 +114,106 @@ impl<'a> Scanner<'a> {
     }
 
     fn entry(&mut self, sink: &mut Sink<'_, '_>) -> Option<()> {
+        self.skip_space();
+        self.entry_as_before(sink).or_else(|| self.any_entry(sink))
+    }
+
+    /// An entry whose layout is known; otherwise nothing of it is read.
+    fn entry_as_before(&mut self, sink: &mut Sink<'_, '_>) -> Option<()> {
+        if self.has_control {
+            return None;
+        }
+        let (body, mut at) = (self.body.as_bytes(), self.at);
+        let (mut minute, mut texts, mut numbers) = (None, [None; 3], [None; 2]);
+        for (gap, slot) in sink.layout.slots() {
+            at = gap.pass(body, at)?;
+            match *slot {
+                Slot::Time => {
+                    let rest = body.get(at..)?;
+                    let (known, end) = match sink.times.quoted(rest) {
+                        Some((minute, bytes)) => (minute, at + bytes),
+                        None => {
+                            let end = at + plain_string(rest)?;
+                            (sink.times.minute(self.body.get(at..end)?).ok()?, end)
+                        }
+                    };
+                    minute = Some(known);
+                    at = end + 1;
+                }
+                Slot::Text(text) => {
+                    let end = at + plain_string(body.get(at..)?)?;
+                    texts[text as usize] = Some(self.body.get(at..end)?);
+                    at = end + 1;
+                }
+                Slot::Number(field) => {
+                    let (value, digits) = number(body.get(at..)?)?;
+                    numbers[field as usize] = Some(value);
+                    at += digits;
+                }
+            }
+        }
+        if body.get(at) != Some(&b'}') {
+            return None;
+        }
+        let ([method, path, user_agent], [status, bytes]) = (texts, numbers);
+        let (method, path, user_agent) = (Some(method?), path?, user_agent?);
+        sink.add(minute?, Said { method, path, user_agent, status, bytes, is_clean: true })?;
+        self.at = at + 1;
+        Some(())
+    }
+
+    /// An entry in any order and with anything between; its layout is the one to expect then.
+    fn any_entry(&mut self, sink: &mut Sink<'_, '_>) -> Option<()> {
         // As they stand in the body.
-        let (mut received_at, mut method, mut path, mut user_agent) = (None, None, None, None);
-        let (mut status, mut bytes) = (None, None);
+        let (mut received_at, mut texts, mut numbers) = (None, [None; 3], [None; 2]);
+        sink.layout.clear();
+        let mut gap = self.at;
         self.take(b'{')?;
         loop {
             self.take(b'"')?;
-            let name = self.name()?;
+            let slot = self.slot()?;
             self.take(b':')?;
-            let (field, is_short) = match name {
-                Name::ReceivedAt => (Some(&mut received_at), true),
-                Name::Method => (Some(&mut method), true),
-                Name::Path => (Some(&mut path), true),
-                Name::UserAgent => (Some(&mut user_agent), false),
-                Name::Status => {
-                    self.number(&mut status)?;
-                    (None, false)
+            let first = self.next()?;
+            // A number has no quote to begin with.
+            let value = self.at - usize::from(matches!(slot, Some(Slot::Number(_))));
+            sink.layout.push(&self.body.as_bytes()[gap..value], slot);
+            // A field that comes twice is for serde_json to refuse.
+            let is_twice = match slot {
+                Some(Slot::Time) => received_at.replace(self.text_of(first)?).is_some(),
+                Some(Slot::Text(text)) => {
+                    texts[text as usize].replace(self.text_of(first)?).is_some()
                 }
-                Name::Bytes => {
-                    self.number(&mut bytes)?;
-                    (None, false)
+                Some(Slot::Number(field)) => {
+                    let (number, digits) = number(&self.body.as_bytes()[value..])?;
+                    self.at = value + digits;
+                    numbers[field as usize].replace(number).is_some()
                 }
-                Name::Other => {
-                    let first = self.next()?;
+                None => {
                     self.pass_over(first)?;
-                    (None, false)
+                    false
                 }
             };
-            if let Some(field) = field {
-                self.take(b'"')?;
-                let text = if is_short { self.short_string() } else { self.string() }?;
-                // A field that comes twice is for serde_json to refuse.
-                if field.replace(text).is_some() {
-                    return None;
-                }
+            if is_twice {
+                return None;
             }
+            gap = self.at;
             match self.next()? {
                 b',' => {}
                 b'}' => break,
                 _ => return None,
             }
         }
-        let (received_at, method, path, user_agent) = (received_at?, method?, path?, user_agent?);
-        let fields = Fields { received_at, method, path, user_agent, status, bytes };
-        if self.has_escape {
-            let text = |string| self.text(string);
-            let (received_at, method) = (&*text(received_at)?, &*text(method)?);
-            let (path, user_agent) = (&*text(path)?, &*text(user_agent)?);
-            sink.add(Fields { received_at, method, path, user_agent, ..fields }, false)
-        } else {
-            sink.add(fields, !self.has_control)
-        }
+        let ([method, path, user_agent], [status, bytes]) = (texts, numbers);
+        let minute = sink.times.minute(&self.text(received_at?)?).ok()?;
+        let (method, path) = (&*self.text(method?)?, &*self.text(path?)?);
+        let user_agent = &*self.text(user_agent?)?;
+        let (method, is_clean) = (Some(method), !self.has_control && !self.has_escape);
+        sink.add(minute, Said { method, path, user_agent, status, bytes, is_clean })
+    }
+
+    /// What stands between the quotes of a string, if its first byte is one.
+    fn text_of(&mut self, first: u8) -> Option<&'a str> {
+        if first == b'"' { self.string() } else { None }
     }
 
     /// What a string says.
@@ -190,52 +225,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The name of a field, from after its first quote.
-    #[inline]
-    fn name(&mut self) -> Option<Name> {
-        let rest = &self.body.as_bytes()[self.at..];
-        // Names that stand there as they are need no search for their end.
-        let (name, bytes) = if rest.first_chunk() == Some(b"receivedAt\"") {
-            (Name::ReceivedAt, 11)
-        } else if rest.first_chunk() == Some(b"method\"") {
-            (Name::Method, 7)
-        } else if rest.first_chunk() == Some(b"path\"") {
-            (Name::Path, 5)
-        } else if rest.first_chunk() == Some(b"userAgent\"") {
-            (Name::UserAgent, 10)
-        } else if rest.first_chunk() == Some(b"status\"") {
-            (Name::Status, 7)
-        } else if rest.first_chunk() == Some(b"bytes\"") {
-            (Name::Bytes, 6)
-        } else {
-            return self.other_name();
-        };
-        self.at += bytes;
-        Some(name)
-    }
-
-    /// A name that is another, or has escapes in it.
-    fn other_name(&mut self) -> Option<Name> {
+    /// Which value follows, from after the first quote of its name; `None` is one of no concern.
+    fn slot(&mut self) -> Option<Option<Slot>> {
         let name = self.string()?;
         Some(match self.text(name)?.as_ref() {
-            "receivedAt" => Name::ReceivedAt,
-            "method" => Name::Method,
-            "path" => Name::Path,
-            "userAgent" => Name::UserAgent,
-            "status" => Name::Status,
-            "bytes" => Name::Bytes,
-            _ => Name::Other,
+            "receivedAt" => Some(Slot::Time),
+            "method" => Some(Slot::Text(Text::Method)),
+            "path" => Some(Slot::Text(Text::Path)),
+            "userAgent" => Some(Slot::Text(Text::UserAgent)),
+            "status" => Some(Slot::Number(Number::Status)),
+            "bytes" => Some(Slot::Number(Number::Bytes)),
+            _ => None,
         })
     }
 
     /// The next byte that is no white space.
     #[inline]
     fn next(&mut self) -> Option<u8> {
-        let mut byte = *self.body.as_bytes().get(self.at)?;
-        if byte <= b' ' {
-            self.skip_space();
-            byte = *self.body.as_bytes().get(self.at)?;
-        }
+        self.skip_space();
+        let byte = *self.body.as_bytes().get(self.at)?;
         self.at += 1;
         Some(byte)
     }
@@ -245,30 +253,11 @@ impl<'a> Scanner<'a> {
         (self.next()? == byte).then_some(())
     }
 
-    fn skip_space(&mut self) {
-        let rest = &self.body.as_bytes()[self.at..];
-        self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).count();
-    }
-
-    /// The same as [`Self::string`], quicker where a string ends soon.
     #[inline]
-    fn short_string(&mut self) -> Option<&'a str> {
-        const WORDS: usize = 6;
-        let start = self.at;
-        let rest = self.body.as_bytes().get(start..)?;
-        let (words, _) = rest.as_chunks::<8>();
-        for (word, chunk) in words.iter().take(WORDS).enumerate() {
-            let found = quote_or_backslash(u64::from_le_bytes(*chunk));
-            if found != 0 {
-                let end = word * 8 + found.trailing_zeros() as usize / 8;
-                if rest[end] != b'"' || self.has_control {
-                    break;
-                }
-                self.at = start + end + 1;
-                return self.body.get(start..start + end);
-            }
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.body.as_bytes().get(self.at) {
+            self.at += 1;
         }
-        self.string()
     }
 
     /// A string, from after its first quote: what stands between its quotes.
@@ -288,21 +277,6 @@ impl<'a> Scanner<'a> {
         let string = self.body.get(start..end)?;
         let is_invalid = self.has_control && string.bytes().any(|byte| byte < b' ');
         (!is_invalid).then_some(string)
-    }
-
-    /// A whole number, for a field that has none yet.
-    fn number(&mut self, field: &mut Option<u64>) -> Option<()> {
-        let first = self.next()?;
-        let start = self.at - 1;
-        let rest = &self.body[start..];
-        let length = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let digits = &rest[..length];
-        self.at = start + length;
-        let is_usual = first != b'0' || length == 1;
-        match field.replace(digits.parse().ok().filter(|_| is_usual)?) {
-            None => Some(()),
-            Some(_) => None,
-        }
     }
 
     /// A value of a field that is ignored, from after its first byte: text, or a plain number or
@@ -325,16 +299,6 @@ impl<'a> Scanner<'a> {
         };
         (is_number || matches!(value, b"null" | b"true" | b"false")).then_some(())
     }
-}
-
-/// The lowest byte of the word that is a quote or a backslash has its top bit set in the result,
-/// and no byte below it has (Warren, Hacker's Delight, 6-1).
-#[inline]
-fn quote_or_backslash(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
-    zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')))
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ const PIECES: [&str; 24] = [
     "é",
 ];
 
-/// A body of some entries whose fields stand in some order.
+/// A body of some entries whose fields stand in some order: all in the same, or each in its own.
 fn body() -> impl Strategy<Value = String> {
     let fields = [
         r#""receivedAt":"2025-12-28T18:03:00Z""#,
@@ -153,12 +153,37 @@ fn body() -> impl Strategy<Value = String> {
         r#""path" : "/a""#,
         r#""userAgent":"x\u0041y""#,
     ];
-    let entry = Just(fields.to_vec()).prop_shuffle();
-    prop::collection::vec(entry, 1..4).prop_map(|entries| {
-        let entries: Vec<_> =
-            entries.iter().map(|fields| format!("{{{}}}", fields.join(","))).collect();
-        format!("[{}]", entries.join(", "))
-    })
+    let numbered = [r#""bytes":0"#, r#""status":200"#];
+    let entry = (Just(fields.to_vec()), 0..=numbered.len()).prop_flat_map(move |(all, more)| {
+        Just([&all[..], &numbered[..more]].concat()).prop_shuffle()
+    });
+    let agents = prop::sample::select(vec![r"x\u0041y", "xAy"]);
+    (prop::collection::vec(entry, 1..5), any::<bool>(), agents).prop_map(
+        |(entries, are_alike, agent)| {
+            let orders = entries.iter().map(|own| if are_alike { &entries[0] } else { own });
+            let entries: Vec<_> =
+                orders.map(|fields| format!("{{{}}}", fields.join(","))).collect();
+            format!("[{}]", entries.join(", ")).replace(r"x\u0041y", agent)
+        },
+    )
+}
+
+/// What the whole of a body is for: entries that are written alike are read along their layout.
+#[test]
+fn entries_written_alike_are_read_along_their_layout() {
+    let spaced = ENTRY.replace(",", ", ").replace("\":", "\": ");
+    for entry in [ENTRY, &spaced, &ENTRY.replace('}', r#","status":200,"bytes":1234}"#)] {
+        let mut scanner = Scanner::new(entry, false);
+        let read = read_by(|sum| {
+            let mut sink = Sink { sum, times: MinuteMemo::default(), layout: Layout::default() };
+            assert_eq!(scanner.entry_as_before(&mut sink), None, "nothing is known yet");
+            scanner.any_entry(&mut sink)?;
+            scanner.at = 0;
+            scanner.entry_as_before(&mut sink)
+        });
+        assert_eq!(scanner.at, entry.len());
+        assert_eq!(read, slowly(&format!("[{entry}, {entry}]")), "{entry}");
+    }
 }
 
 proptest! {
