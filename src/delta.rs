@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
 use crate::counts::{Counts, Dimension, KeyLimits, OTHER, Parts, Totals, WindowCounts};
 use crate::dead_letters::PutAside;
@@ -51,7 +52,9 @@ impl WindowDelta {
 
 #[derive(Debug, Default)]
 struct NamedCounts {
-    counts: HashMap<NameId, u64>,
+    /// Found by the hashes of the names themselves: for what is counted here already, the set of
+    /// all names need not be asked.
+    counts: HashTable<(NameId, u64)>,
     /// Of their names.
     bytes: usize,
 }
@@ -212,21 +215,24 @@ impl NamedCounts {
     ) -> usize {
         let before = self.counts.len();
         for (id, requests) in more {
-            let bytes = summary.names.get(*id).len();
+            let (name, hash) = (summary.names.get(*id), summary.names.hash_of(*id));
+            let requests = u64::from(*requests);
+            if let Some((_, count)) = self.counts.find_mut(hash, |(id, _)| names.get(*id) == name) {
+                *count += requests;
+                continue;
+            }
             let has_room =
-                self.counts.len() < limit && self.bytes + bytes <= WINDOW_NAMES_BYTES_MAX;
+                self.counts.len() < limit && self.bytes + name.len() <= WINDOW_NAMES_BYTES_MAX;
             // A full window must not intern what it will not keep: names are what takes memory.
-            let id = if has_room {
-                names.intern_from(&summary.names, *id)
-            } else {
-                let known = names.find_from(&summary.names, *id);
-                let kept = known.filter(|id| self.counts.contains_key(id));
-                kept.unwrap_or_else(|| names.intern(OTHER))
-            };
-            *self.counts.entry(id).or_insert_with(|| {
-                self.bytes += names.get(id).len();
-                0
-            }) += u64::from(*requests);
+            let new = if has_room { names.intern_hashed(name, hash) } else { names.intern(OTHER) };
+            let hash_of = |(id, _): &(NameId, u64)| names.hash_of(*id);
+            match self.counts.entry(names.hash_of(new), |(id, _)| *id == new, hash_of) {
+                Entry::Occupied(mut counted) => counted.get_mut().1 += requests,
+                Entry::Vacant(free) => {
+                    free.insert((new, requests));
+                    self.bytes += names.get(new).len();
+                }
+            }
         }
         self.counts.len() - before
     }

@@ -62,6 +62,8 @@ impl Summary {
 const ENTRY_BYTES_EXPECTED: usize = 128;
 /// Names that get room at first, however large the body is: it may say the same again and again.
 const NAMES_EXPECTED_MAX: usize = 512;
+/// Families among them.
+const FAMILIES_EXPECTED_MAX: usize = 16;
 
 /// Builds a [`Summary`] entry by entry.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ pub struct Summariser<'a> {
 
 /// Where each name was counted last: the window, and the place in its list.
 #[derive(Debug, Default)]
-struct LastPlaces(Vec<(usize, usize)>);
+struct LastPlaces(Vec<(u32, u32)>);
 
 impl<'a> Summariser<'a> {
     /// An empty summary of a body with so many bytes; agent families come from, and go to, the
@@ -159,7 +161,7 @@ impl<'a> Summariser<'a> {
                     minute,
                     requests: 0,
                     paths: Vec::with_capacity(room),
-                    agents: Vec::new(),
+                    agents: Vec::with_capacity(room.min(FAMILIES_EXPECTED_MAX)),
                     responses: Responses::default(),
                 });
                 self.windows.len() - 1
@@ -173,17 +175,18 @@ impl LastPlaces {
     /// Counts a name in a window: where it was counted last, if that is the same window, and at the
     /// end of the list otherwise.
     fn count(&mut self, name: NameId, window: usize, counts: &mut Vec<NameCount>) {
-        const NOWHERE: (usize, usize) = (usize::MAX, 0);
+        const NOWHERE: (u32, u32) = (u32::MAX, 0);
         let name_at = name.0 as usize;
         if name_at >= self.0.len() {
             self.0.resize(name_at + 1, NOWHERE);
         }
-        match &mut self.0[name_at] {
-            (last, at) if *last == window => counts[*at].1 += 1,
-            place => {
-                *place = (window, counts.len());
-                counts.push((name, 1));
-            }
+        let place = &mut self.0[name_at];
+        if place.0 as usize == window {
+            counts[place.1 as usize].1 += 1;
+        } else {
+            let number = |at| u32::try_from(at).expect("no more than a body has bytes");
+            *place = (number(window), number(counts.len()));
+            counts.push((name, 1));
         }
     }
 }

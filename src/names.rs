@@ -63,11 +63,18 @@ impl Names {
     /// # Panics
     /// Past 4 GiB of distinct text, which [`crate::limits`] keeps out of reach.
     pub fn intern(&mut self, name: &str) -> NameId {
-        let (first, rest) = name.split_once(' ').unwrap_or((name, ""));
-        self.intern_hashed(name, hash_parts(first, rest))
+        self.intern_hashed(name, Self::hash(name))
     }
 
-    /// The same in a set in which all names come with a hash of the caller's.
+    /// The hash of a name, the same in every set of this process.
+    #[must_use]
+    pub fn hash(name: &str) -> u64 {
+        let (first, rest) = name.split_once(' ').unwrap_or((name, ""));
+        hash_parts(first, rest)
+    }
+
+    /// The number of a name whose hash is known; or of one in a set in which all names come with a
+    /// hash of the caller's.
     ///
     /// # Panics
     /// As [`Self::intern`].
@@ -81,27 +88,23 @@ impl Names {
     /// As [`Self::intern`].
     pub fn intern_joined(&mut self, first: &str, rest: &str) -> NameId {
         debug_assert!(!first.contains(' '), "names are parted at the first space");
+        let space = first.len();
         let is_same = |text: &[u8]| {
-            let text = text.strip_suffix(rest.as_bytes());
-            text.and_then(|text| text.strip_suffix(b" ")) == Some(first.as_bytes())
+            text.len() == space + 1 + rest.len()
+                && text[space] == b' '
+                && text[space + 1..] == *rest.as_bytes()
+                && text[..space] == *first.as_bytes()
         };
         self.get_or_add(hash_parts(first, rest), is_same, &[first, " ", rest])
     }
 
-    /// The number of a name of another set.
+    /// The hash of the name that a number stands for.
     ///
     /// # Panics
-    /// As [`Self::intern`].
-    pub fn intern_from(&mut self, other: &Names, id: NameId) -> NameId {
-        self.intern_hashed(other.get(id), other.places[id.0 as usize].hash)
-    }
-
-    /// The number of a name of another set, if it is there already.
+    /// As [`Self::get`].
     #[must_use]
-    pub fn find_from(&self, other: &Names, id: NameId) -> Option<NameId> {
-        let name = other.get(id);
-        let hash = other.places[id.0 as usize].hash;
-        self.ids.find(hash, |id| self.get(*id) == name).copied()
+    pub fn hash_of(&self, id: NameId) -> u64 {
+        self.places[id.0 as usize].hash
     }
 
     fn get_or_add(&mut self, hash: u64, is_same: impl Fn(&[u8]) -> bool, parts: &[&str]) -> NameId {
@@ -199,11 +202,10 @@ mod tests {
             assert_eq!(names.get(joined), whole);
             assert_eq!(names.intern(&whole), joined);
             assert_eq!(names.intern_joined(first, rest), joined);
-            assert_eq!(other.find_from(&names, joined), None);
-            let copied = other.intern_from(&names, joined);
+            assert_eq!(names.hash_of(joined), Names::hash(&whole));
+            let copied = other.intern_hashed(&whole, names.hash_of(joined));
             assert_eq!(other.get(copied), whole);
             assert_eq!(other.intern(&whole), copied);
-            assert_eq!(other.find_from(&names, joined), Some(copied));
         }
         assert_eq!(names.len(), 5);
         assert_ne!(names.intern("GET"), names.intern("GET "));

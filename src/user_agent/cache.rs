@@ -4,10 +4,9 @@
 //! is full, the old one is forgotten. A stream in which every agent is new therefore costs a miss
 //! each, and no more memory. It must never answer anything else than [`super::family`] would.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::limits;
 use crate::names::{NameId, Names};
@@ -18,7 +17,7 @@ const GENERATION: usize = limits::AGENT_CACHE_ENTRIES_MAX / 2;
 /// decodes has its own: there is no lock.
 pub struct AgentCache {
     /// Random for each cache, so that nobody can prepare agents that collide.
-    seed: u64,
+    seed: DefaultHashBuilder,
     /// Entries move here when used, and `old` is dropped as a whole.
     young: HashTable<Entry>,
     old: HashTable<Entry>,
@@ -29,6 +28,8 @@ struct Entry {
     hash: u64,
     agent: Box<str>,
     family: Box<str>,
+    /// As [`Names`] hash it.
+    family_hash: u64,
     /// The batch that the number is of.
     batch: u64,
     id: NameId,
@@ -39,7 +40,7 @@ impl AgentCache {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            seed: RandomState::new().hash_one(GENERATION),
+            seed: DefaultHashBuilder::default(),
             young: HashTable::new(),
             old: HashTable::new(),
             batch: 0,
@@ -57,7 +58,8 @@ impl AgentCache {
         let batch = self.batch;
         let entry = self.entry(agent);
         if entry.batch != batch {
-            (entry.batch, entry.id) = (batch, names.intern(&entry.family));
+            entry.batch = batch;
+            entry.id = names.intern_hashed(&entry.family, entry.family_hash);
         }
         entry.id
     }
@@ -68,18 +70,19 @@ impl AgentCache {
     }
 
     fn entry(&mut self, agent: &str) -> &mut Entry {
-        let hash = xxh3_64_with_seed(agent.as_bytes(), self.seed);
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(agent.as_bytes());
+        let hash = hasher.finish();
         let is_same = |entry: &Entry| entry.hash == hash && *entry.agent == *agent;
         if let Some(at) = self.young.find_bucket_index(hash, is_same) {
             return self.young.get_bucket_mut(at).expect("found just now");
         }
         let known = self.old.find_entry(hash, is_same).ok().map(|found| found.remove().0);
-        self.keep(known.unwrap_or_else(|| Entry {
-            hash,
-            agent: agent.into(),
-            family: super::family(agent).into(),
-            batch: 0,
-            id: NameId(0),
+        self.keep(known.unwrap_or_else(|| {
+            let family = super::family(agent);
+            let family_hash = Names::hash(&family);
+            let (family, agent) = (family.into(), agent.into());
+            Entry { hash, agent, family, family_hash, batch: 0, id: NameId(0) }
         }))
     }
 
