@@ -55,6 +55,9 @@ pub const UNPACK_BYTES_MIN: usize = 1024;
 /// reactor does not wait for long. Up to it that takes less than the way to another thread and back
 /// is worth.
 pub const DECODE_INLINE_BYTES_MAX: usize = 256 * 1024;
+/// Buffers for bodies of up to that size which are kept for later ones; more are given back to the
+/// allocator.
+pub const BODY_BUFFERS_KEPT_MAX: usize = 8;
 
 /// What a request of unknown size reserves before its body is read; it grows from there.
 pub const ADMISSION_UNKNOWN_BYTES: u64 = 64 * 1024;

@@ -1,26 +1,30 @@
 //! Reading and unpacking a body: counted while it comes, bounded in size, memory and time.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep_until};
 
+use super::App;
+use super::decoders::Decoders;
 use super::problem::{Problem, Type};
-use crate::admission::{Admission, Full, Permit};
+use crate::admission::{Full, Permit};
 use crate::decode::encoding::{Encoding, UnpackError};
 use crate::ids::CustomerId;
 use crate::limits;
 
 /// How large a body may be and how long it may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BodyLimits {
-    pub(super) bytes: u64,
-    pub(super) time: Duration,
+struct BodyLimits {
+    bytes: u64,
+    time: Duration,
+    /// A body that comes in one piece may stay in the connection's buffer, which is larger than it:
+    /// it is decoded at once, and waits for nothing.
+    may_stay: bool,
 }
 
 /// The length that the client announces.
@@ -40,13 +44,17 @@ fn expected(encoding: Encoding, length: u64, max: u64) -> u64 {
 
 /// Takes a permit, then reads the body; the permit holds what the batch is expected to take.
 pub(super) async fn admit_and_read(
-    admission: &Arc<Admission>,
+    app: &App,
     customer: &CustomerId,
     headers: &HeaderMap,
     encoding: Encoding,
     body: Body,
-    bounds: BodyLimits,
 ) -> Result<(Permit, Bytes), Problem> {
+    let bounds = BodyLimits {
+        bytes: app.settings.body_bytes,
+        time: app.settings.body_timeout,
+        may_stay: encoding == Encoding::Identity,
+    };
     let announced = announced(headers);
     if announced.is_some_and(|bytes| bytes > bounds.bytes) {
         return Err(too_large(bounds.bytes));
@@ -59,11 +67,12 @@ pub(super) async fn admit_and_read(
     let length = announced.unwrap_or(unknown.min(bounds.bytes));
     let expected = |length| expected(encoding, length, bounds.bytes);
     let permit =
-        admission.admit(customer, expected(length)).map_err(|full| refused(full, customer))?;
-    read(permit, length, body, bounds, expected).await
+        app.admission.admit(customer, expected(length)).map_err(|full| refused(full, customer))?;
+    read(&app.decoders, permit, length, body, bounds, expected).await
 }
 
 async fn read(
+    decoders: &Decoders,
     mut permit: Permit,
     mut length: u64,
     mut body: Body,
@@ -71,12 +80,13 @@ async fn read(
     expected: impl Fn(u64) -> u64,
 ) -> Result<(Permit, Bytes), Problem> {
     let max = bounds.bytes;
-    let mut read = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+    let mut read = BytesMut::new();
     // One timer for both: the next look at the pace, or the end of all patience.
     let began = Instant::now();
     let deadline = began + bounds.time;
     let mut timer = pin!(sleep_until(deadline.min(began + limits::PACE_INTERVAL)));
     let mut paced = 0;
+    let mut whole = None;
     loop {
         let frame = tokio::select! {
             // What has come already needs no timer.
@@ -113,11 +123,19 @@ async fn read(
                 return Err(refused(full, permit.customer()));
             }
         }
+        if read.is_empty() {
+            if bounds.may_stay && body.is_end_stream() {
+                whole = Some(data);
+                break;
+            }
+            read = decoders.buffer(usize::try_from(length).unwrap_or_default());
+        }
         read.extend_from_slice(&data);
     }
+    let read = whole.unwrap_or_else(|| read.freeze());
     let shrunk = permit.resize(expected(read.len() as u64));
     debug_assert!(shrunk.is_ok(), "a permit can always shrink");
-    Ok((permit, read.freeze()))
+    Ok((permit, read))
 }
 
 /// The plain bytes of a body; while they are made, the permit holds both.
@@ -180,7 +198,7 @@ mod tests {
     use hashbrown::HashMap;
 
     use super::*;
-    use crate::admission::AdmissionLimits;
+    use crate::admission::{Admission, AdmissionLimits};
 
     /// With the tightest limits that the configuration allows, a server at rest takes every body.
     #[test]

@@ -1,9 +1,14 @@
-//! Who decodes: a turn for long work, and for each that decodes a memory of agents of its own.
+//! Who decodes: a turn for long work, and for each that decodes a memory of agents of its own. And
+//! what is decoded: buffers for bodies.
+//!
+//! Of both the one that was put back last is taken first: it is warm, in the processor's caches.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
+use crate::limits;
 use crate::user_agent::AgentCache;
 
 /// Turns of decoding.
@@ -11,25 +16,89 @@ use crate::user_agent::AgentCache;
 pub struct Decoders {
     /// Turns of work that takes a blocking thread, one for each core.
     pub(super) turns: Arc<Semaphore>,
-    /// Memories that nobody uses; no more than ever decoded at once. The one that was put back last
-    /// is the one that is warm.
+    /// Memories that nobody uses; no more than ever decoded at once.
     idle: Mutex<Vec<AgentCache>>,
+    /// Buffers that no body is in.
+    buffers: Mutex<Vec<BytesMut>>,
 }
 
 impl Decoders {
     /// As many turns as there are cores.
     #[must_use]
     pub fn new(cores: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(cores)), idle: Mutex::default() }
+        let turns = Arc::new(Semaphore::new(cores));
+        Self { turns, idle: Mutex::default(), buffers: Mutex::default() }
     }
 
     /// Works with a memory of agents that nobody else has meanwhile.
     pub(super) fn work<T>(&self, work: impl FnOnce(&mut AgentCache) -> T) -> T {
-        // Nobody panics while holding the lock; and a list that lost an entry is still a list.
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut agents = idle().pop().unwrap_or_default();
+        let mut agents = lock(&self.idle).pop().unwrap_or_default();
         let done = work(&mut agents);
-        idle().push(agents);
+        lock(&self.idle).push(agents);
         done
+    }
+
+    /// Room for a body of so many bytes.
+    pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
+        let kept = if is_kept(bytes) { lock(&self.buffers).pop() } else { None };
+        kept.filter(|kept| kept.capacity() >= bytes)
+            .unwrap_or_else(|| BytesMut::with_capacity(bytes))
+    }
+
+    /// Takes the buffer of a body that nobody needs any more.
+    pub(super) fn give_back(&self, body: Bytes) {
+        let Ok(mut buffer) = body.try_into_mut() else { return };
+        let mut buffers = lock(&self.buffers);
+        if is_kept(buffer.capacity()) && buffers.len() < limits::BODY_BUFFERS_KEPT_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+}
+
+fn is_kept(bytes: usize) -> bool {
+    bytes <= limits::DECODE_INLINE_BYTES_MAX
+}
+
+/// Nobody panics while holding the lock; and a list that lost an entry is still a list.
+fn lock<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_serves_one_body_after_the_other() {
+        let decoders = Decoders::new(1);
+        let read = |bytes: usize| {
+            let mut buffer = decoders.buffer(bytes);
+            buffer.extend(std::iter::repeat_n(b'x', bytes));
+            buffer.freeze()
+        };
+        let first = read(1_000);
+        let at = first.as_ptr();
+        decoders.give_back(first);
+        let second = read(900);
+        assert_eq!(second.as_ptr(), at);
+        let shared = second.clone();
+        decoders.give_back(second);
+        assert_ne!(read(900).as_ptr(), at, "somebody has it still");
+        decoders.give_back(shared);
+        assert!(decoders.buffer(2_000).is_empty(), "one that is too small is of no use");
+    }
+
+    /// L1: what is kept is bounded in number and in size.
+    #[test]
+    fn few_and_small_buffers_are_kept() {
+        let decoders = Decoders::new(1);
+        for bytes in [limits::DECODE_INLINE_BYTES_MAX + 1, 10] {
+            for _ in 0..=limits::BODY_BUFFERS_KEPT_MAX {
+                decoders.give_back(BytesMut::zeroed(bytes).freeze());
+            }
+            let kept = lock(&decoders.buffers).len();
+            assert_eq!(kept, if bytes == 10 { limits::BODY_BUFFERS_KEPT_MAX } else { 0 });
+        }
     }
 }

@@ -128,11 +128,8 @@ async fn take(app: &Arc<App>, request_id: RequestId, head: Parts, body: Body) ->
     let defaults = app.settings.senders.with(&defaults);
     let sender = Sender::read(headers, head.uri.query(), &app.formats, defaults)?;
     let engine = Arc::clone(app.accepting()?);
-    let limits =
-        body::BodyLimits { bytes: app.settings.body_bytes, time: app.settings.body_timeout };
     let (permit, body) =
-        body::admit_and_read(&app.admission, &customer, headers, sender.encoding, body, limits)
-            .await?;
+        body::admit_and_read(app, &customer, headers, sender.encoding, body).await?;
     // Who never named a batch cannot make sense of a conflict.
     let on_duplicate = match sender.key {
         Key::Given(_) => app.settings.on_duplicate,
@@ -205,13 +202,15 @@ async fn decode(
         let decoded = app.decoders.work(|agents| decode::decode(&format, &body, rules, agents))?;
         let digest = ContentDigest::of(format.id(), &body);
         let key = key.of(&format, &body, app.entropy.as_ref());
+        let body_bytes = body.len();
+        app.decoders.give_back(body);
         let (record, dead_record) = (decoded.summary.to_bytes(), decoded.dead.to_bytes());
         if (record.len() + dead_record.len()) as u64 > limits::RECORD_BYTES_MAX {
             let detail = "what the batch says has more bytes than the server keeps of one batch; \
                           send smaller batches";
             return Err(Problem::new(Type::BodyTooLarge, detail));
         }
-        Ok(Batch { permit, key, body_bytes: body.len(), digest, decoded, record, dead_record })
+        Ok(Batch { permit, key, body_bytes, digest, decoded, record, dead_record })
     };
     if is_short {
         decode(app)
