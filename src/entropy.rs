@@ -34,9 +34,19 @@ fn key() -> [u8; 32] {
 
 impl Entropy for SystemEntropy {
     fn bits(&self) -> u64 {
-        let drawn = DRAWN.fetch_add(1, Ordering::Relaxed);
-        let hash = blake3::keyed_hash(&KEY, &drawn.to_le_bytes());
-        let (bytes, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
-        u64::from_le_bytes(*bytes)
+        let [number, ..] = draw();
+        number
     }
+
+    fn bits128(&self) -> u128 {
+        let [high, low, ..] = draw();
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+fn draw() -> [u64; 4] {
+    let drawn = DRAWN.fetch_add(1, Ordering::Relaxed);
+    let hash = blake3::keyed_hash(&KEY, &drawn.to_le_bytes());
+    let (numbers, _) = hash.as_bytes().as_chunks();
+    std::array::from_fn(|at| u64::from_le_bytes(numbers[at]))
 }

@@ -3,7 +3,7 @@
 //! Everything that comes from a client is checked here, once, when the value is made; the rest of
 //! the code can rely on it. Nothing in here does I/O.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::limits;
@@ -151,7 +151,9 @@ impl RequestId {
     /// Makes an id from 128 random bits.
     #[must_use]
     pub fn from_random(bits: u128) -> Self {
-        Self(format!("{bits:032x}").into())
+        let mut id = String::with_capacity(32);
+        write!(id, "{bits:032x}").expect("a string takes everything");
+        Self(id.into())
     }
 
     /// The id as text.

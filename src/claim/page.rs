@@ -6,8 +6,9 @@ pub(super) mod fuzz;
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -68,7 +69,8 @@ fn bytes_of(claims: &[Claim<'_>]) -> usize {
 
 /// A claim's name: 128 bits of blake3 over domain, customer and key, each with its length (T1).
 fn name_of(customer: &str, key: &str) -> u128 {
-    let mut hasher = blake3::Hasher::new_derive_key(CLAIM_DOMAIN);
+    static CONTEXT: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CLAIM_DOMAIN));
+    let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT);
     for part in [customer, key] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());

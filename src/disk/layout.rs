@@ -12,6 +12,7 @@
 //! claims/names/<1 hex>/<32 hex>         one link per idempotency key, onto its page
 //! ```
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::ids::{AcceptTime, Group, Incarnation};
@@ -153,8 +154,13 @@ impl Layout {
     /// The name of a claim: the hash alone, so that no client byte reaches a path.
     #[must_use]
     pub fn name(&self, claim: u128) -> PathBuf {
-        // Put together at once: every batch has one.
-        self.root.join(format!("claims/names/{:x}/{claim:032x}", Self::shard(claim)))
+        // Put together in room for all of it: every batch has one.
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + 64);
+        path.push(&self.root);
+        path.push("claims/names");
+        let name = write!(path.as_mut_os_string(), "/{:x}/{claim:032x}", Self::shard(claim));
+        name.expect("a string takes everything");
+        path
     }
 
     /// Which of the directories holds a claim's name: its first digit says it.
