@@ -8,17 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::driver::Load;
+use crate::driver::{Load, Sent};
 use crate::measure::{Options, Place, checkpoints, median, quantile_ms};
 use crate::process::{DISK, Kind, Served};
 use crate::traffic::Traffic;
 
 const ENTRIES: usize = 20;
 const CONNECTIONS: usize = 64;
-/// None during a run: neither for its time nor for what waits. Connections wait for their turns.
-const SELDOM: &str = "[http]\nheader_timeout = \"1h\"\n[limits]\njournal_bytes = \"16GiB\"\n\
-                      [checkpoint]\ninterval = \"1h\"\njournal_bytes = \"16GiB\"\n\
-                      memory_bytes = \"512MiB\"\n";
+/// One when the journal asks for it, and none for its time. Connections wait for their turns.
+const SELDOM: &str = "[http]\nheader_timeout = \"1h\"\n[checkpoint]\ninterval = \"1h\"\n";
 const OFTEN: &str = "[http]\nheader_timeout = \"1h\"\n[checkpoint]\ninterval = \"1s\"\n";
 /// In thousandths.
 const QUANTILES: [usize; 3] = [500, 990, 999];
@@ -35,11 +33,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (seldom, often) = (Place::new(SELDOM)?, Place::new(OFTEN)?);
     let (seldom, often) = (seldom.start(&[])?, often.start(&[])?);
     let null = Served::start(Kind::Null, None)?;
+    let first = checkpoints(&seldom)?;
     let mut to_seldom = Load::new(&traffic, CONNECTIONS, seldom.address());
     let mut to_often = Load::new(&traffic, CONNECTIONS, often.address());
-    // Caches, files and connections come to be.
+    // Caches, files and connections come to be; the journal's segments with the first checkpoint.
     to_often.run(length / 4)?;
-    to_seldom.run(length / 4)?;
+    while checkpoints(&seldom)? == first {
+        to_seldom.run(length / 4)?;
+    }
     let fastest = to_seldom.run(length / 2)?;
     let full = fastest.latencies.len() as f64 / fastest.length.as_secs_f64();
     let interval = Duration::from_secs_f64(CONNECTIONS as f64 * 2.0 / full);
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         // Its connections would not last until its next turn.
         let mut to_null = Load::new(&traffic, CONNECTIONS, null.address());
         bare.push(quantiles(&to_null.paced(length, interval)?.latencies));
-        let run = to_seldom.paced(length, interval)?;
+        let run = undisturbed(&seldom, || to_seldom.paced(length, interval))?;
         sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;
         calm.push(quantiles(&run.latencies));
         let before = checkpoints(&often)?;
@@ -80,6 +81,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     null.stop()?;
     seldom.stop()?;
     often.stop()
+}
+
+/// A run in which no checkpoint came.
+fn undisturbed(server: &Served, mut run: impl FnMut() -> Result<Sent>) -> Result<Sent> {
+    loop {
+        let before = checkpoints(server)?;
+        let sent = run()?;
+        if checkpoints(server)? == before {
+            return Ok(sent);
+        }
+    }
 }
 
 /// Overwrites one block after the other of a file that is there, each with a sync.

@@ -79,7 +79,7 @@ fn one_of_each() {
     // The test above says where to, and looks on.
     let root = std::env::var_os(ROOT).map_or(dir.path().to_path_buf(), PathBuf::from);
     RealDisk.create_dir(&root.join("a/b")).expect("made");
-    let file = RealDisk.create_new(&root.join("a/b/new"), b"head", 3 << 20).expect("made");
+    let file = RealDisk.create_new(&root.join("a/b/new"), b"head", 3 << 18).expect("made");
     file.write_at(1, b"data").expect("written");
     file.sync_data().expect("synced");
     RealDisk.sync_dir(&root.join("a")).expect("synced");
