@@ -19,8 +19,10 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 use super::layout::UNFINISHED_PREFIX;
 use super::{Disk, DiskError, DiskFile, DiskResult, LinkOutcome, LockGuard};
 
-/// What a new file is filled with at once: the disk takes about as long for it as for a sync.
-static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+/// What is written to a new file between two syncs: the disk takes about as long for it as for a
+/// sync of little.
+const PART_BYTES: usize = 256 * 1024;
+static ZEROS: [u8; PART_BYTES] = [0; PART_BYTES];
 
 /// The machine's file system, through the standard library and `tempfile`.
 #[derive(Debug, Default, Clone, Copy)]
@@ -102,16 +104,19 @@ impl Disk for RealDisk {
             .prefix(UNFINISHED_PREFIX)
             .tempfile_in(dir)
             .context("make a file in", dir)?;
-        new.write_all(head).context("write", path)?;
-        let mut left = len.saturating_sub(head.len() as u64);
-        while left > 0 {
-            let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-            new.write_all(&ZEROS[..count]).context("write", path)?;
-            left -= count as u64;
-            if left > 0 {
+        let zeros = (head.len() as u64..len).step_by(PART_BYTES).map(|from| {
+            let left = usize::try_from(len - from).unwrap_or(usize::MAX);
+            &ZEROS[..left.min(PART_BYTES)]
+        });
+        let mut unsynced = 0;
+        for part in head.chunks(PART_BYTES).chain(zeros) {
+            if unsynced >= PART_BYTES {
                 // Part by part: whoever syncs another file meanwhile waits for a part, not for all.
                 new.as_file().sync_data().context("sync", path)?;
+                unsynced = 0;
             }
+            new.write_all(part).context("write", path)?;
+            unsynced += part.len();
         }
         new.as_file().sync_all().context("sync", path)?;
         let file = new

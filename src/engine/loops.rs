@@ -17,7 +17,7 @@ use crate::ids::Epoch;
 use crate::journal::{Prepared, Sealed, SegmentKeeper, SegmentSource};
 use crate::limits;
 use crate::sequencer::{BarrierPlaced, Sequencer, Submission};
-use crate::status::Status;
+use crate::status::{Status, Unready};
 use crate::store::{FrozenStore, LetterId, Store};
 use crate::telemetry::metrics;
 use crate::worker::{HandedOver, PartitionWorker, WorkerMessage};
@@ -350,8 +350,10 @@ pub(super) fn start_keeper(
     status: &Arc<Status>,
     lock: &Arc<dyn LockGuard>,
 ) -> Result<Keeper, EngineError> {
-    let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(0);
+    // One lies ready while work on others goes on.
+    let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(1);
     let (reclaim, returned) = bounded::<TakeBack>(1);
+    let watched = Arc::clone(status);
     spawn("logmill-keeper".to_owned(), status, lock, move || {
         // Who waits for everything to be reclaimed.
         let mut waiting = Vec::new();
@@ -377,7 +379,14 @@ pub(super) fn start_keeper(
                     // One at a time: a segment that is needed does not wait for many to be
                     // archived.
                     default(pause) => {
-                        let more = keeper.reclaim_next()?;
+                        let more = keeper.reclaim_next(&|| {
+                            // Not once the segment that lay ready is taken: the sequencer may soon
+                            // wait for the next.
+                            let is_calm = !hand_out.is_empty() && waiting.is_empty();
+                            if is_calm && watched.unready() != Some(Unready::Stopping) {
+                                std::thread::sleep(limits::ARCHIVE_PAUSE);
+                            }
+                        })?;
                         pause = if more { Duration::ZERO } else { limits::SPACE_RETRY_INTERVAL };
                         if !keeper.is_waiting() {
                             waiting.clear();

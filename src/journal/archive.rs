@@ -5,13 +5,13 @@
 //! are the segment's own bytes up to its last frame (zstd, with a checksum), so that one reader
 //! knows both. An archive is never changed; the oldest go first.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::{Extent, extent};
-use crate::disk::{Disk, DiskError, DiskResult, Layout, read_all};
+use crate::disk::{Disk, DiskError, DiskFile, DiskResult, Layout, read_all};
 use crate::ids::{AcceptTime, Group};
 use crate::limits;
 
@@ -80,18 +80,20 @@ impl Archive {
         Ok(Some(Self { disk: Arc::clone(disk), layout: layout.clone(), retention }))
     }
 
-    /// Archives a segment, durably. One without a frame leaves nothing to archive.
+    /// Archives a segment, durably, with a pause after each part of the work. One without a frame
+    /// leaves nothing to archive.
     ///
     /// # Errors
     /// If the disk fails; the call may be repeated if it is only full.
-    pub(super) fn add(&self, sequence: u64) -> DiskResult<()> {
+    pub(super) fn add(&self, sequence: u64, pause: &dyn Fn()) -> DiskResult<()> {
         let path = self.layout.segment(sequence);
-        let mut segment = read_all(self.disk.as_ref(), &path)?;
+        let mut segment = read(self.disk.open(&path)?.as_ref(), pause)?;
         let Some(Extent { first, last, accepted, bytes }) = extent(&mut segment) else {
             return Ok(());
         };
         let to = self.layout.archived(first, last, accepted);
-        let packed = pack(&segment[..bytes]).map_err(|e| DiskError::new("compress", &path, e))?;
+        let packed = pack(&segment[..bytes], pause);
+        let packed = packed.map_err(|error| DiskError::new("compress", &path, error))?;
         match self.disk.create_new(&to, &packed, 0) {
             // Whoever archived it was killed before it reclaimed, or before the name was durable.
             Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {
@@ -121,11 +123,23 @@ impl Archive {
     }
 }
 
-fn pack(segment: &[u8]) -> io::Result<Vec<u8>> {
+fn read(segment: &dyn DiskFile, pause: &dyn Fn()) -> DiskResult<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(segment.len()?).unwrap_or(usize::MAX)];
+    for (number, part) in (0..).zip(bytes.chunks_mut(limits::ARCHIVE_PART_BYTES)) {
+        segment.read_at(number * limits::ARCHIVE_PART_BYTES as u64, part)?;
+        pause();
+    }
+    Ok(bytes)
+}
+
+fn pack(segment: &[u8], pause: &dyn Fn()) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(segment.len() as u64))?;
-    io::Write::write_all(&mut encoder, segment)?;
+    for part in segment.chunks(limits::ARCHIVE_PART_BYTES) {
+        encoder.write_all(part)?;
+        pause();
+    }
     encoder.finish()
 }
 

@@ -136,7 +136,7 @@ impl SegmentKeeper {
     pub fn set_aside(&mut self, segments: &[Sealed]) -> DiskResult<()> {
         for segment in segments {
             if let Some(archive) = &self.archive {
-                archive.add(segment.sequence)?;
+                archive.add(segment.sequence, &|| ())?;
             }
             let path = self.layout.segment(segment.sequence);
             self.disk.rename(&path, &Layout::aside(&path))?;
@@ -162,19 +162,22 @@ impl SegmentKeeper {
     /// As for [`SegmentKeeper::reclaim_next`].
     pub fn reclaim(&mut self, segments: impl IntoIterator<Item = Sealed>) -> DiskResult<()> {
         self.take_back(segments);
-        while self.reclaim_next()? {}
+        while self.reclaim_next(&|| ())? {}
         Ok(())
     }
 
     /// Archives and reclaims the oldest segment that was taken back; `false` if there is none, or
-    /// no space to archive it, and then it stays where it is.
+    /// no space to archive it, and then it stays where it is. Calls `pause` between parts of the
+    /// work, unless so many wait that the disk would fill.
     ///
     /// # Errors
     /// If the disk fails; what was not reclaimed is harmless and is reclaimed at the next start.
-    pub fn reclaim_next(&mut self) -> DiskResult<bool> {
+    pub fn reclaim_next(&mut self, pause: &dyn Fn()) -> DiskResult<bool> {
         let Some(segment) = self.waiting.first().copied() else { return Ok(false) };
+        let is_hurried = self.waiting.len() > limits::ARCHIVE_WAITING_MAX;
+        let pause = if is_hurried { &|| () } else { pause };
         if let Some(archive) = &self.archive
-            && let Err(error) = archive.add(segment.sequence)
+            && let Err(error) = archive.add(segment.sequence, pause)
         {
             if !error.is_only_full() {
                 return Err(error);
