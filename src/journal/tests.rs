@@ -1,5 +1,6 @@
 //! What the journal promises: nothing acknowledged is lost, nothing else ever comes back.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -296,6 +297,28 @@ fn segments_are_reclaimed_oldest_first_one_by_one() {
     }
     let removed = log.iter().filter(|(op, _)| *op == Op::Remove).count();
     assert_eq!(removed, 2, "L1: at most so many spares are kept");
+}
+
+/// L1: the archive can wait, until so much waits for it that the disk would fill.
+#[test]
+fn the_archive_pauses_while_few_segments_wait() {
+    let dir = DataDir::with_journal();
+    let keeper = open(&dir).with_archive(ArchiveRetention::Forever);
+    let mut keeper = keeper.expect("the disk works");
+    for _ in 0..=limits::ARCHIVE_WAITING_MAX {
+        let sequence = keeper.prepare().expect("the disk works").sequence;
+        keeper.take_back([Sealed { sequence, last_group: Group(0) }]);
+    }
+    let mut pauses = || {
+        let made = Cell::new(0);
+        let more = keeper.reclaim_next(&|| made.set(made.get() + 1)).expect("the disk works");
+        more.then_some(made.get())
+    };
+    assert_eq!(pauses(), Some(0));
+    for _ in 0..limits::ARCHIVE_WAITING_MAX {
+        assert!(pauses().is_some_and(|made| made > 1));
+    }
+    assert_eq!(pauses(), None, "all are reclaimed");
 }
 
 /// S2: a damaged segment that was put aside does not come back as one that is to be replayed.
