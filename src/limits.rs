@@ -121,10 +121,10 @@ pub const SEGMENT_BYTES: u64 = 32 * MIB;
 pub const FRAME_ALIGN_BYTES: u64 = 4 * 1024;
 /// Reclaimed segments kept for reuse; further ones are deleted.
 pub const SEGMENT_SPARES_MAX: usize = 8;
-/// What is archived of a segment at once; then whoever answers requests has the processor and the
-/// disk for [`ARCHIVE_PAUSE`].
+/// What is read or compressed of a segment at once, to archive it; then whoever answers requests
+/// has the processor for [`ARCHIVE_PAUSE`].
 pub const ARCHIVE_PART_BYTES: usize = 256 * 1024;
-/// Pause between two parts, as long as nobody waits for the work to end.
+/// Pause between two parts; there is none of segments that somebody waits for.
 pub const ARCHIVE_PAUSE: Duration = Duration::from_millis(3);
 /// Segments that may wait to be archived; past it there are no pauses, or the disk would fill.
 pub const ARCHIVE_WAITING_MAX: usize = 8;

@@ -128,7 +128,7 @@ impl Test<'_> {
                 // Some is left for what the server writes until it notices.
                 let left = RESERVE_BYTES / 4 + self.dice.below(RESERVE_BYTES / 4);
                 self.fill(left)?;
-                self.ensure_red(client)?;
+                self.ensure_red(client, left)?;
                 ensure!(self.server.ended()?.is_none(), "the server ended; it had space to wait");
                 // What is counted can be asked for all the same.
                 fleet.pause().check(client).context("while the disk is full")?;
@@ -159,10 +159,11 @@ impl Test<'_> {
         self.volume.path().join("foreign")
     }
 
-    /// Takes all space but so many bytes.
+    /// Takes all space but so many bytes, beside what it has taken before.
     fn fill(&self, but: u64) -> Result<()> {
-        let file = File::create(self.foreign_file())?;
-        let (mut offset, mut tries) = (0, 0);
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(false).open(self.foreign_file())?;
+        let (mut offset, mut tries) = (file.metadata()?.len(), 0);
         loop {
             let stat = statvfs(self.volume.path())?;
             let free = stat.f_bavail * stat.f_frsize;
@@ -185,12 +186,14 @@ impl Test<'_> {
         }
     }
 
-    /// Waits until `/readyz` is red for lack of space and batches are refused for it.
-    fn ensure_red(&self, client: &Client) -> Result<()> {
+    /// Waits until `/readyz` is red for lack of space and batches are refused for it. What the
+    /// server gives back meanwhile, of a segment that it could not finish, is taken, too.
+    fn ensure_red(&self, client: &Client, left: u64) -> Result<()> {
         let since = Instant::now();
         while let Err(answers) = red(client) {
             ensure!(since.elapsed() < NOTICE_TIMEOUT, "the disk is full, and yet: {answers}");
             thread::sleep(POLL);
+            self.fill(left)?;
         }
         Ok(())
     }
@@ -215,6 +218,7 @@ impl Test<'_> {
                     Err(answers) => {
                         let in_time = since.elapsed() < FULL + NOTICE_TIMEOUT;
                         ensure!(in_time, "the disk is full, and yet: {answers}");
+                        self.fill(0)?;
                     }
                 }
             }

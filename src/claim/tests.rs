@@ -1,6 +1,7 @@
 //! What claims promise: a key is taken once, keeps its content, and is forgotten as promised.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use super::page::PAGE_HEADER_BYTES;
@@ -44,6 +45,13 @@ fn first_life() -> (DataDir, ClaimStore) {
 
 fn claim<'a>(customer: &'a str, key: &'a str, content: u128) -> Claim<'a> {
     Claim::new(customer, key, ContentDigest(content), RECEIPT)
+}
+
+/// A3: a later version must find what an earlier one has claimed, under the very same name.
+#[test]
+fn a_claim_has_the_name_that_it_always_had() {
+    let name = Layout::new("d").name(claim("cus-1", "key-1", 1).name());
+    assert_eq!(name, Path::new("d/claims/names/8/83cec8f244804b5c3ff867a37c0b0a81"));
 }
 
 /// One claim of customer `c`, in a group of its own.

@@ -219,8 +219,26 @@ mod tests {
         ) {
             let mut memo = MinuteMemo::default();
             for text in texts {
+                if let Some((known, end)) = memo.quoted(format!("{text}\",").as_bytes()) {
+                    assert_eq!((Ok(known), end), (minute(&text), text.len()), "{text}");
+                }
                 assert_eq!(memo.minute(&text), minute(&text), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_minute_before_is_known_again_up_to_its_quote() {
+        let mut memo = MinuteMemo::default();
+        assert_eq!(memo.quoted(b"2025-12-28T18:03:00Z\""), None, "there was none before");
+        let known = memo.minute("2025-12-28T18:03:00Z").expect("valid");
+        let quoted = |second: &str| memo.quoted(format!("2025-12-28T18:03{second}").as_bytes());
+        for (second, end) in [(":59Z\"", 20), (":07.25Z\",", 23)] {
+            assert_eq!(quoted(second), Some((known, end)), "{second}");
+        }
+        for second in [":60Z\"", ":00.Z\"", ":00Z", ":00z\"", ":00+00:00\"", ":0", "", "Z\""] {
+            assert_eq!(quoted(second), None, "{second}");
+        }
+        assert_eq!(memo.quoted(b"2025-12-28T18:04:00Z\""), None);
     }
 }

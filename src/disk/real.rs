@@ -230,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn a_long_head_and_long_zeros_are_all_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (head, len) in [(PART_BYTES * 5 / 2, 0), (PART_BYTES + 1, 3 * PART_BYTES + 7)] {
+            let head: Vec<_> = (0..=u8::MAX).cycle().take(head).collect();
+            let path = dir.path().join(format!("{len}"));
+            let file = RealDisk.create_new(&path, &head, len as u64).expect("new");
+            let mut contents = vec![1; head.len().max(len)];
+            assert_eq!(file.len().expect("there"), contents.len() as u64);
+            file.read_at(0, &mut contents).expect("read");
+            let (start, rest) = contents.split_at(head.len());
+            assert!(start == head && rest.iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
     fn one_process_holds_the_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("LOCK");

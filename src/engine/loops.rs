@@ -350,8 +350,10 @@ pub(super) fn start_keeper(
     status: &Arc<Status>,
     lock: &Arc<dyn LockGuard>,
 ) -> Result<Keeper, EngineError> {
-    // One lies ready while work on others goes on.
+    // One lies ready while work on others goes on. That there is no space does not: it may be over
+    // when somebody asks.
     let (hand_out, prepared) = bounded::<DiskResult<Prepared>>(1);
+    let (refuse, refused) = bounded(0);
     let (reclaim, returned) = bounded::<TakeBack>(1);
     let watched = Arc::clone(status);
     spawn("logmill-keeper".to_owned(), status, lock, move || {
@@ -365,8 +367,9 @@ pub(super) fn start_keeper(
                 prepared => prepared,
             });
             while let Some(segment) = ready.take() {
+                let to = if segment.is_ok() { &hand_out } else { &refuse };
                 select! {
-                    send(hand_out, segment) -> sent => if sent.is_err() { return Ok(()) },
+                    send(to, segment) -> sent => if sent.is_err() { return Ok(()) },
                     recv(returned) -> take_back => match take_back {
                         Ok(TakeBack { segments, done }) => {
                             keeper.take_back(segments);
@@ -383,7 +386,11 @@ pub(super) fn start_keeper(
                             // Not once the segment that lay ready is taken: the sequencer may soon
                             // wait for the next.
                             let is_calm = !hand_out.is_empty() && waiting.is_empty();
-                            if is_calm && watched.unready() != Some(Unready::Stopping) {
+                            let ends = matches!(
+                                watched.unready(),
+                                Some(Unready::Stopping | Unready::Failed)
+                            );
+                            if is_calm && !ends {
                                 std::thread::sleep(limits::ARCHIVE_PAUSE);
                             }
                         })?;
@@ -398,7 +405,13 @@ pub(super) fn start_keeper(
         }
     })?;
     let source = move || {
-        prepared.recv().unwrap_or_else(|_| {
+        let ready = prepared.try_recv().or_else(|_| {
+            select! {
+                recv(prepared) -> ready => ready,
+                recv(refused) -> full => full,
+            }
+        });
+        ready.unwrap_or_else(|_| {
             let gone = std::io::Error::other("the thread that makes segments has ended");
             let path = std::path::Path::new("journal");
             Err(crate::disk::DiskError::new("make a segment in", path, gone))

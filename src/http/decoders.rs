@@ -38,11 +38,14 @@ impl Decoders {
         done
     }
 
-    /// Room for a body of so many bytes.
+    /// Room for a body of so many bytes, and not for much more: that is what admission counts (L1).
     pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
-        let kept = if is_kept(bytes) { lock(&self.buffers).pop() } else { None };
-        kept.filter(|kept| kept.capacity() >= bytes)
-            .unwrap_or_else(|| BytesMut::with_capacity(bytes))
+        let mut kept = lock(&self.buffers);
+        let fits = |kept: &BytesMut| (bytes..=bytes.saturating_mul(2)).contains(&kept.capacity());
+        match kept.iter().rposition(fits) {
+            Some(at) => kept.remove(at),
+            None => BytesMut::with_capacity(bytes),
+        }
     }
 
     /// Takes the buffer of a body that nobody needs any more.
@@ -72,21 +75,35 @@ mod tests {
     #[test]
     fn a_buffer_serves_one_body_after_the_other() {
         let decoders = Decoders::new(1);
-        let read = |bytes: usize| {
+        let read = |bytes: usize, of: u8| {
             let mut buffer = decoders.buffer(bytes);
-            buffer.extend(std::iter::repeat_n(b'x', bytes));
+            buffer.extend(std::iter::repeat_n(of, bytes));
             buffer.freeze()
         };
-        let first = read(1_000);
+        let first = read(1_000, b'a');
         let at = first.as_ptr();
         decoders.give_back(first);
-        let second = read(900);
+        let second = read(900, b'b');
         assert_eq!(second.as_ptr(), at);
+        assert_eq!(second, [b'b'; 900][..], "T1: nothing of the first is in it");
         let shared = second.clone();
         decoders.give_back(second);
-        assert_ne!(read(900).as_ptr(), at, "somebody has it still");
-        decoders.give_back(shared);
-        assert!(decoders.buffer(2_000).is_empty(), "one that is too small is of no use");
+        assert_ne!(read(900, b'c').as_ptr(), at, "somebody has it still");
+        drop(shared);
+    }
+
+    /// L1: a body gets no more room than admission has counted for it, within a factor of two.
+    #[test]
+    fn a_buffer_is_as_large_as_its_body() {
+        let decoders = Decoders::new(1);
+        decoders.give_back(BytesMut::zeroed(limits::DECODE_INLINE_BYTES_MAX).freeze());
+        for bytes in [0, 100, limits::DECODE_INLINE_BYTES_MAX / 2 - 1] {
+            let capacity = decoders.buffer(bytes).capacity();
+            assert!((bytes..=bytes * 2).contains(&capacity), "{capacity} for {bytes}");
+        }
+        let large = decoders.buffer(limits::DECODE_INLINE_BYTES_MAX + 1).capacity();
+        assert!(large > limits::DECODE_INLINE_BYTES_MAX);
+        assert_eq!(lock(&decoders.buffers).len(), 1, "it is kept for a body of its size");
     }
 
     /// L1: what is kept is bounded in number and in size.

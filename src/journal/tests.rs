@@ -299,26 +299,38 @@ fn segments_are_reclaimed_oldest_first_one_by_one() {
     assert_eq!(removed, 2, "L1: at most so many spares are kept");
 }
 
-/// L1: the archive can wait, until so much waits for it that the disk would fill.
+/// L1: the archive can wait, while it reads and while it compresses, until so much waits for it
+/// that the disk would fill.
 #[test]
 fn the_archive_pauses_while_few_segments_wait() {
-    let dir = DataDir::with_journal();
-    let keeper = open(&dir).with_archive(ArchiveRetention::Forever);
+    let mut writing = Writing::begin();
+    writing.append_large(2);
+    let keeper = open(&writing.dir).with_archive(ArchiveRetention::Forever);
     let mut keeper = keeper.expect("the disk works");
-    for _ in 0..=limits::ARCHIVE_WAITING_MAX {
+    // The first is full, the others are empty and only read.
+    keeper.take_back([Sealed { sequence: 1, last_group: Group(2) }]);
+    for _ in 0..limits::ARCHIVE_WAITING_MAX {
         let sequence = keeper.prepare().expect("the disk works").sequence;
-        keeper.take_back([Sealed { sequence, last_group: Group(0) }]);
+        keeper.take_back([Sealed { sequence, last_group: Group(2) }]);
     }
-    let mut pauses = || {
+    let pauses = |keeper: &mut SegmentKeeper| {
         let made = Cell::new(0);
         let more = keeper.reclaim_next(&|| made.set(made.get() + 1)).expect("the disk works");
         more.then_some(made.get())
     };
-    assert_eq!(pauses(), Some(0));
+    let parts = usize::try_from(limits::SEGMENT_BYTES).expect("fits") / limits::ARCHIVE_PART_BYTES;
+    assert_eq!(pauses(&mut keeper), Some(0));
     for _ in 0..limits::ARCHIVE_WAITING_MAX {
-        assert!(pauses().is_some_and(|made| made > 1));
+        assert_eq!(pauses(&mut keeper), Some(parts));
     }
-    assert_eq!(pauses(), None, "all are reclaimed");
+    assert_eq!(pauses(&mut keeper), None, "all are reclaimed");
+
+    let mut writing = Writing::begin();
+    writing.append_large(2);
+    let keeper = open(&writing.dir).with_archive(ArchiveRetention::Forever);
+    let mut keeper = keeper.expect("the disk works");
+    keeper.take_back([Sealed { sequence: 1, last_group: Group(2) }]);
+    assert!(pauses(&mut keeper).is_some_and(|made| made > parts * 3 / 2), "24 of 32 MiB are full");
 }
 
 /// S2: a damaged segment that was put aside does not come back as one that is to be replayed.

@@ -95,7 +95,8 @@ enum Stage {
 
 struct Keeper {
     keeper: SegmentKeeper,
-    ready: Option<DiskResult<Prepared>>,
+    /// One that lies ready, and one more.
+    ready: VecDeque<DiskResult<Prepared>>,
     returned: Option<Vec<Sealed>>,
 }
 
@@ -116,11 +117,12 @@ impl Machine {
     ) -> Result<Self, EngineError> {
         let Recovered { lock, store, claims, keeper, workers, group, epoch, accepted } =
             recovery.run()?;
-        let keeper = Arc::new(Mutex::new(Keeper { keeper, ready: None, returned: None }));
+        let ready = VecDeque::new();
+        let keeper = Arc::new(Mutex::new(Keeper { keeper, ready, returned: None }));
         let supply = Arc::clone(&keeper);
         let source = move || {
             let mut keeper = supply.lock().expect("no panic holds the lock");
-            keeper.ready.take().unwrap_or_else(|| keeper.keeper.prepare())
+            keeper.ready.pop_front().unwrap_or_else(|| keeper.keeper.prepare())
         };
         let journal = Journal::begin(Box::new(source), group)?;
         let (rules, partitions) = (recovery.rules, recovery.partitions);
@@ -445,12 +447,17 @@ impl Parts {
 
 impl Keeper {
     fn has_turn(&self) -> bool {
-        self.ready.is_none() || self.returned.is_some()
+        self.wants_more() || self.returned.is_some()
+    }
+
+    /// Of refusals none is made ahead.
+    fn wants_more(&self) -> bool {
+        self.ready.len() < 2 && self.ready.iter().all(Result::is_ok)
     }
 
     fn turn(&mut self) -> Result<(), EngineError> {
-        if self.ready.is_none() {
-            self.ready = Some(match self.keeper.prepare() {
+        if self.wants_more() {
+            self.ready.push_back(match self.keeper.prepare() {
                 Err(error) if !error.is_only_full() => return Err(error.into()),
                 prepared => prepared,
             });

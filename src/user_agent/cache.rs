@@ -16,7 +16,7 @@ const GENERATION: usize = limits::AGENT_CACHE_ENTRIES_MAX / 2;
 /// Families of the agents seen lately, and their numbers in the batch at hand. Each thread that
 /// decodes has its own: there is no lock.
 pub struct AgentCache {
-    /// Random for each cache, so that nobody can prepare agents that collide.
+    /// Random for each cache, so that nobody can prepare agents that collide without watching it.
     seed: DefaultHashBuilder,
     /// Entries move here when used, and `old` is dropped as a whole.
     young: HashTable<Entry>,
