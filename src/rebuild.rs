@@ -89,7 +89,7 @@ pub fn rebuild(
     disk.create_new(&to.version(), version.as_bytes(), 0)?;
     let mut recovered = recovery.run()?;
     if recovery.archive != ArchiveRetention::Off {
-        while recovered.keeper.reclaim_next(&|| ()).map_err(EngineError::from)? {}
+        recovered.keeper.reclaim([]).map_err(EngineError::from)?;
     }
     Ok(Rebuilt { recovered, first: history.first, last: history.last })
 }

@@ -184,7 +184,9 @@ impl Recovery {
         if damage.iter().all(Damage::is_of_claims) {
             keeper.take_back(found.segments);
             // Archiving takes time and can be done while the engine serves.
-            while self.archive == ArchiveRetention::Off && keeper.reclaim_next(&|| ())? {}
+            if self.archive == ArchiveRetention::Off {
+                keeper.reclaim([])?;
+            }
         } else {
             keeper.set_aside(&found.segments)?;
         }

@@ -52,7 +52,7 @@ fn copy_stopped(effective: &Effective, to: &Path, progress: &Progress) -> anyhow
     }
     let backup = Backup::begin(Arc::clone(&recovery.disk), recovery.layout.clone(), to)?;
     let mut recovered = recovery.run()?;
-    while recovered.keeper.reclaim_next(&|| ()).map_err(EngineError::from)? {}
+    recovered.keeper.reclaim([]).map_err(EngineError::from)?;
     let frozen = Store::freeze(&recovered.store).map_err(EngineError::from)?;
     backup.write(&frozen, &|stage, done, all| progress.tell(stage.name(), done, all))?;
     Ok(())

@@ -54,7 +54,7 @@ impl MinuteMemo {
     /// As [`minute`].
     pub fn minute(&mut self, text: &str) -> Result<Minute, &'static str> {
         let Some((head, tail)) = text.as_bytes().split_first_chunk() else { return minute(text) };
-        if !is_utc_second(tail) {
+        if utc_second(tail) != Some(tail.len()) {
             return minute(text);
         }
         match self.0 {
@@ -73,32 +73,21 @@ impl MinuteMemo {
     pub(super) fn quoted(&self, text: &[u8]) -> Option<(Minute, usize)> {
         let (known, minute) = self.0.as_ref()?;
         let (head, tail) = text.split_first_chunk()?;
-        let [b':', b'0'..=b'5', b'0'..=b'9', tail @ ..] = tail else { return None };
-        let is_digit = |byte: &&u8| byte.is_ascii_digit();
-        let (bytes, is_fine) = match tail {
-            [b'.', digits @ ..] => {
-                let digits = digits.iter().take_while(is_digit).count();
-                (1 + digits, digits > 0)
-            }
-            _ => (0, true),
-        };
-        let is_same = head == known && is_fine && tail[bytes..].starts_with(b"Z\"");
-        is_same.then_some((*minute, MEMO_BYTES + 3 + bytes + 1))
+        let second = utc_second(tail)?;
+        let is_same = head == known && tail.get(second) == Some(&b'"');
+        is_same.then_some((*minute, MEMO_BYTES + second))
     }
 }
 
-/// Whether this is what can follow the minute of a time in UTC: `:59.25Z`.
-fn is_utc_second(tail: &[u8]) -> bool {
-    match tail {
-        [b':', b'0'..=b'5', b'0'..=b'9', rest @ ..] => match rest {
-            [b'Z'] => true,
-            [b'.', fraction @ .., b'Z'] => {
-                !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit)
-            }
-            _ => false,
-        },
-        _ => false,
-    }
+/// How long what the text begins with is, if it can follow the minute of a time in UTC: `:59.25Z`.
+#[inline]
+fn utc_second(text: &[u8]) -> Option<usize> {
+    let [b':', b'0'..=b'5', b'0'..=b'9', rest @ ..] = text else { return None };
+    let fraction = match rest {
+        [b'.', digits @ ..] => 1 + digits.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    (fraction != 1 && rest.get(fraction) == Some(&b'Z')).then_some(3 + fraction + 1)
 }
 
 fn digits(b: &[u8], at: usize, len: usize) -> Option<i64> {

@@ -40,12 +40,11 @@ impl Decoders {
 
     /// Room for a body of so many bytes, and not for much more: that is what admission counts (L1).
     pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
-        let mut kept = lock(&self.buffers);
         let fits = |kept: &BytesMut| (bytes..=bytes.saturating_mul(2)).contains(&kept.capacity());
-        match kept.iter().rposition(fits) {
-            Some(at) => kept.remove(at),
-            None => BytesMut::with_capacity(bytes),
-        }
+        let take = |kept: &mut Vec<BytesMut>| Some(kept.remove(kept.iter().rposition(fits)?));
+        let kept = take(&mut lock(&self.buffers));
+        // Without the lock: for a large body that takes its time.
+        kept.unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
 
     /// Takes the buffer of a body that nobody needs any more.
