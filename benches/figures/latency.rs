@@ -53,8 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (mut sent, mut made) = (0.0, 0.0);
     for _ in 0..rounds {
         disk.push(quantiles(&syncs(length / 4)?));
-        // Its connections would not last until its next turn.
+        // Its connections would not last until its next turn; they come to be before it counts.
         let mut to_null = Load::new(&traffic, CONNECTIONS, null.address());
+        to_null.run(length / 10)?;
         bare.push(quantiles(&to_null.paced(length, interval)?.latencies));
         let run = undisturbed(&seldom, || to_seldom.paced(length, interval))?;
         sent += run.latencies.len() as f64 / run.length.as_secs_f64() / rounds as f64;

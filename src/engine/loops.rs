@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use super::EngineSettings;
+use super::inbox::receive_within;
 use super::threads::spawn;
 use crate::checkpoint::Checkpointer;
 use crate::claim::{MadePage, PageOrder, Swept};
@@ -117,7 +118,7 @@ impl SequencerLoop {
     pub(super) fn run(mut self) -> Result<(), EngineError> {
         metrics::keys(self.sequencer.keys_held());
         loop {
-            let (group, barrier) = match self.inbox.recv_timeout(TICK) {
+            let (group, barrier) = match receive_within(&self.inbox, TICK) {
                 Ok(first) => self.drain(first),
                 Err(RecvTimeoutError::Timeout) => (Vec::new(), None),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
