@@ -8,7 +8,6 @@
 //! Every queue is bounded. The loops here carry messages and measure; what is decided is decided
 //! in the state machines, which a simulator can step without any of this.
 
-mod inbox;
 mod loops;
 mod threads;
 
